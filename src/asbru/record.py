@@ -1,0 +1,60 @@
+"""The Record: everything known about one exchange, written exactly once, in ``finally``.
+
+Facts only: no prompt, no answer, no credential. Times are in milliseconds unless the name says otherwise.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class Usage(msgspec.Struct, kw_only=True):
+    """Token counts as the provider said them, in the Messages API's terms (``input_tokens`` excludes cached ones)."""
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cache_creation_input_tokens: int = 0
+    cache_read_input_tokens: int = 0
+    cache_creation_5m_tokens: int = 0
+    cache_creation_1h_tokens: int = 0
+
+
+class Attempt(msgspec.Struct, kw_only=True):
+    """One try of one candidate, with its outcome."""
+
+    provider: str
+    model: str
+    key: str
+    outcome: str = ""
+    """The upstream's status as digits, or what went wrong in one word, such as ``connect`` or ``timeout``."""
+    duration_ms: float = 0.0
+    upstream_request_id: str | None = None
+
+
+class Record(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """One exchange. ``status`` is what the client got, or 499 when it went away first."""
+
+    request_id: str
+    started_unix_ms: int
+    method: str
+    route: str
+    principal: str = ""
+    model: str = ""
+    stream: bool = False
+    status: int = 0
+    error_kind: str | None = None
+    provider: str | None = None
+    served_model: str | None = None
+    attempts: list[Attempt] = []
+    stop_reason: str | None = None
+    usage: Usage | None = None
+    usage_complete: bool = False
+    cost_usd: float | None = None
+    upstream_ms: float = 0.0
+    duration_ms: float = 0.0
+    request_bytes: int = 0
+    response_bytes: int = 0
+    session_id: str | None = None
+    agent_id: str | None = None
+    parent_agent_id: str | None = None
+    dimensions: dict[str, str] = {}

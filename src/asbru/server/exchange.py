@@ -1,0 +1,71 @@
+"""The seam between the server and everything behind it.
+
+An `Exchange` is one client request and the response to it. The pipeline, the sandbox and every handler see only
+this; which server made it (today ``asgi.py`` on uvicorn) they cannot tell. A faster server may stand behind the
+same contract later, so keep it narrow.
+
+Contract
+- The head (`method`, `path`, `query`, `headers`) is there from the start. Header names are lower case, in wire
+  order, repeated names as repeated entries. `path` is the raw path as the client sent it, still percent-encoded.
+- The body is read once: either whole with `body`, or piece by piece with `pieces`. Both are bounded and both
+  time out on a client that stops sending.
+- The response is given once: either whole with `respond`, or as `start`, any number of `write`, `finish`.
+  `write` returns when there is room for more: that is the backpressure. A client that does not read for too
+  long is cut off like one that has gone away.
+- When the client goes away before the response is finished, the task that runs the handler is cancelled. A
+  handler therefore cleans up in ``finally`` and must not swallow ``CancelledError``.
+- When a handler ends without having finished a started response, the server closes the connection without the
+  terminating chunk, so that the client can see the response is incomplete.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Protocol
+
+from asbru.errors import Headers
+
+
+class Exchange(Protocol):
+    """One client request and the response to it."""
+
+    method: str
+    path: bytes
+    query: bytes
+    headers: Headers
+    client: str
+    """The peer's address, for logs only; empty when unknown."""
+    started: bool
+    """Whether the response's head has been given; from then on an error can only be an event or a cut."""
+
+    async def body(self, limit_bytes: int) -> bytes:
+        """The whole request body, joined once and inflated when it came with ``content-encoding: gzip``.
+
+        Raises `GatewayError`: ``too_large`` beyond ``limit_bytes`` (before and after inflation, and early where
+        content-length says so), ``unsupported_media_type`` for another encoding, ``invalid_request`` for a broken one,
+        ``request_timeout`` when the client stops sending.
+        """
+        ...
+
+    def pieces(self, limit_bytes: int) -> AsyncIterator[bytes]:
+        """The request body as it arrives, as sent (never inflated); raises as `body` does."""
+        ...
+
+    async def respond(self, status: int, headers: Headers, body: bytes) -> None:
+        """The whole response. ``content-length`` is added by the server; ``headers`` must not hold it."""
+        ...
+
+    async def start(self, status: int, headers: Headers) -> None:
+        """The head of a response whose body follows; chunked unless ``headers`` has ``content-length``."""
+        ...
+
+    async def write(self, data: bytes) -> None:
+        """Some of the body; returns when there is room for more."""
+        ...
+
+    async def finish(self) -> None:
+        """The end of a body given with `write`."""
+        ...
+
+
+Handler = Callable[[Exchange], Awaitable[None]]
