@@ -18,17 +18,17 @@ NonNegativeInt = Annotated[int, Meta(ge=0)]
 NonNegativeFloat = Annotated[float, Meta(ge=0)]
 Port = Annotated[int, Meta(ge=0, le=65535)]
 Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
-SecretText = Annotated[str, Meta(min_length=1, description="a secret: env.NAME, os.environ/NAME, file:/path or the value")]
+SecretText = Annotated[str, Meta(min_length=1)]
 
 
-class Section(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
-    """Base of every section: keyword only, immutable, unknown keys refused."""
+class Section(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """Base of every section: keyword only, unknown keys refused."""
 
 
 class Cors(Section):
     """Cross-origin access from browsers; off unless origins are listed."""
 
-    origins: list[str] = []
+    origins: tuple[str, ...] = ()
     """Allowed origins, such as ``https://app.example``; ``*`` allows any."""
     max_age_s: NonNegativeInt = 600
 
@@ -65,9 +65,9 @@ class ProviderKey(Section):
     name: Name | None = None
     """How logs, records and ``x-bf-api-key`` call it; by default ``key-1``, ``key-2``, …"""
     weight: NonNegativeFloat = 1.0
-    models: list[str] = ["*"]
+    models: tuple[str, ...] = ("*",)
     """Allow-list of model patterns (``*`` matches any run of characters)."""
-    exclude: list[str] = []
+    exclude: tuple[str, ...] = ()
     """Deny-list of model patterns; wins over ``models``."""
     aliases: dict[str, str] = {}
     """Model name asked for -> model name sent upstream, when this key serves."""
@@ -101,7 +101,7 @@ class Provider(Section):
     """What it speaks; known names bring their own."""
     base_url: str | None = None
     keys: list[ProviderKey] = []
-    models: list[str] = []
+    models: tuple[str, ...] = ()
     """Models to list for it besides those it lists itself."""
     max_retries: NonNegativeInt = 1
     timeouts: Timeouts = Timeouts()
@@ -126,7 +126,7 @@ class KeyProvider(Section):
 
     name: str
     weight: NonNegativeFloat = 1.0
-    models: list[str] = ["*"]
+    models: tuple[str, ...] = ("*",)
 
 
 class VirtualKey(Section):
