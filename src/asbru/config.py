@@ -21,11 +21,11 @@ Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 SecretText = Annotated[str, Meta(min_length=1)]
 
 
-class Section(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+class Section(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
     """Base of every section: keyword only, unknown keys refused."""
 
 
-class Cors(Section):
+class Cors(Section, frozen=True):
     """Cross-origin access from browsers; off unless origins are listed."""
 
     origins: tuple[str, ...] = ()
@@ -33,7 +33,7 @@ class Cors(Section):
     max_age_s: NonNegativeInt = 600
 
 
-class Server(Section):
+class Server(Section, frozen=True):
     host: str = "127.0.0.1"
     port: Port = 8080
     max_header_bytes: PositiveInt = 65_536
@@ -52,7 +52,7 @@ class Server(Section):
     cors: Cors = Cors()
 
 
-class Auth(Section):
+class Auth(Section, frozen=True):
     required: bool | None = None
     """Whether a virtual key or the master key must be sent; by default as soon as one of them is configured."""
     allow_direct_keys: bool = False
@@ -60,7 +60,7 @@ class Auth(Section):
     master_key: SecretText | None = None
 
 
-class ProviderKey(Section):
+class ProviderKey(Section, frozen=True):
     value: SecretText
     name: Name | None = None
     """How logs, records and ``x-bf-api-key`` call it; by default ``key-1``, ``key-2``, …"""
@@ -73,7 +73,7 @@ class ProviderKey(Section):
     """Model name asked for -> model name sent upstream, when this key serves."""
 
 
-class Timeouts(Section):
+class Timeouts(Section, frozen=True):
     connect_s: PositiveFloat = 5.0
     first_byte_s: PositiveFloat = 600.0
     idle_s: PositiveFloat = 300.0
@@ -81,14 +81,14 @@ class Timeouts(Section):
     """From the first attempt to the last byte, retries and waits included."""
 
 
-class Tls(Section):
+class Tls(Section, frozen=True):
     ca_file: str | None = None
     """Trust this CA bundle (PEM) instead of the system's."""
     client_cert_file: str | None = None
     client_key_file: str | None = None
 
 
-class Breaker(Section):
+class Breaker(Section, frozen=True):
     failures: PositiveInt = 5
     """This many failures in a row open the breaker of a provider and model."""
     pause_s: PositiveFloat = 1.0
@@ -96,11 +96,11 @@ class Breaker(Section):
     max_pause_s: PositiveFloat = 60.0
 
 
-class Provider(Section):
+class Provider(Section, frozen=True):
     dialect: Literal["anthropic"] | None = None
     """What it speaks; known names bring their own."""
     base_url: str | None = None
-    keys: list[ProviderKey] = []
+    keys: tuple[ProviderKey, ...] = ()
     models: tuple[str, ...] = ()
     """Models to list for it besides those it lists itself."""
     max_retries: NonNegativeInt = 1
@@ -115,13 +115,13 @@ class Provider(Section):
     breaker: Breaker = Breaker()
 
 
-class Routing(Section):
+class Routing(Section, frozen=True):
     default_provider: str | None = None
     retry_budget: Annotated[float, Meta(ge=0, le=1)] = 0.2
     """Retries may be at most this share of the requests in flight (and never fewer than 3)."""
 
 
-class KeyProvider(Section):
+class KeyProvider(Section, frozen=True):
     """One provider a virtual key may use."""
 
     name: str
@@ -129,7 +129,7 @@ class KeyProvider(Section):
     models: tuple[str, ...] = ("*",)
 
 
-class VirtualKey(Section):
+class VirtualKey(Section, frozen=True):
     name: Name
     value: SecretText | None = None
     """The key itself, ``sk-bf-…``; or give its ``digest``."""
@@ -138,16 +138,16 @@ class VirtualKey(Section):
     active: bool = True
     expires_at: str | None = None
     """RFC 3339; from then on the key is refused."""
-    providers: list[KeyProvider] = []
+    providers: tuple[KeyProvider, ...] = ()
     """The providers it may use; none named: all."""
 
 
-class Stream(Section):
+class Stream(Section, frozen=True):
     ping_s: PositiveFloat = 15.0
     idle_s: PositiveFloat = 300.0
 
 
-class Price(Section):
+class Price(Section, frozen=True):
     """USD per million tokens."""
 
     input: NonNegativeFloat
@@ -157,20 +157,20 @@ class Price(Section):
     cache_write_1h: NonNegativeFloat | None = None
 
 
-class Log(Section):
+class Log(Section, frozen=True):
     level: Literal["debug", "info", "warning", "error"] = "info"
     records: str = "off"
     """Where each exchange's Record goes as a JSON line: ``off``, ``-`` (standard output) or a file's path."""
 
 
-class Config(Section):
+class Config(Section, frozen=True):
     server: Server = Server()
     auth: Auth = Auth()
     providers: dict[Name, Provider] = {}
     models: dict[str, list[str]] = {}
     """Aliases for clients: name -> candidates (``provider/model``) in order."""
     routing: Routing = Routing()
-    virtual_keys: list[VirtualKey] = []
+    virtual_keys: tuple[VirtualKey, ...] = ()
     stream: Stream = Stream()
     prices: dict[str, Price] = {}
     """``provider/model`` -> price, over the built-in table."""
