@@ -1,8 +1,11 @@
 """The configuration: these structs are its schema, its documentation and its defaults.
 
-One file (YAML, JSON or TOML) is decoded into `Config`. Unknown keys are errors. Durations and sizes carry their
-unit in the name. Values that are secrets may be given as ``env.NAME``, ``os.environ/NAME``, ``file:/path`` or as
-they are; they are resolved by `load` and never printed.
+One file (YAML, JSON or TOML) becomes a `Config`; `asbru.load` reads it, checks it and says what is wrong with it.
+Unknown keys are errors. Durations and sizes carry their unit in the name. Secrets may be given as ``env.NAME``,
+``os.environ/NAME``, ``file:/path`` or as they are; they are held as `Secret`, which never prints itself.
+
+The text under each field is its documentation: ``docs/reference/configuration.md`` and ``asbru check --schema`` are
+generated from it, so a field without one fails a test.
 """
 
 from __future__ import annotations
@@ -12,13 +15,18 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from asbru.secrets import Secret
+
 PositiveInt = Annotated[int, Meta(gt=0)]
 PositiveFloat = Annotated[float, Meta(gt=0)]
 NonNegativeInt = Annotated[int, Meta(ge=0)]
 NonNegativeFloat = Annotated[float, Meta(ge=0)]
 Port = Annotated[int, Meta(ge=0, le=65535)]
 Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
-SecretText = Annotated[str, Meta(min_length=1)]
+NonEmptyText = Annotated[str, Meta(min_length=1, max_length=4096)]
+ReferableText = Annotated[str, Meta(min_length=1, max_length=4096, extra={"reference": True})]
+"""Not a secret, but resolved like one when it is given as ``env.NAME`` or ``file:/path``."""
+SecretText = Secret
 
 
 class Section(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
@@ -28,18 +36,27 @@ class Section(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=T
 class Cors(Section, frozen=True):
     """Cross-origin access from browsers; off unless origins are listed."""
 
-    origins: tuple[str, ...] = ()
+    origins: tuple[NonEmptyText, ...] = ()
     """Allowed origins, such as ``https://app.example``; ``*`` allows any."""
     max_age_s: NonNegativeInt = 600
+    """How long a browser may remember the answer to its preflight request."""
 
 
 class Server(Section, frozen=True):
-    host: str = "127.0.0.1"
+    """Where the gateway listens, and the bounds on what clients may send it."""
+
+    host: NonEmptyText = "127.0.0.1"
+    """Address to listen on. Anything but loopback needs ``auth``, or ``--insecure-open``."""
     port: Port = 8080
+    """Port to listen on; 0 takes a free one."""
     max_header_bytes: PositiveInt = 65_536
+    """The largest request head; a larger one is answered with 431."""
     max_body_bytes: PositiveInt = 33_554_432
+    """The largest request body; a larger one is answered with 413."""
     max_batch_body_bytes: PositiveInt = 268_435_456
+    """The largest body that creates a message batch."""
     max_file_bytes: PositiveInt = 524_288_000
+    """The largest file upload; uploads are streamed, not held in memory."""
     header_timeout_s: PositiveFloat = 10.0
     """A request's head must be complete this long after its first byte (or after the connection was made)."""
     body_timeout_s: PositiveFloat = 60.0
@@ -47,76 +64,112 @@ class Server(Section, frozen=True):
     write_timeout_s: PositiveFloat = 120.0
     """The longest time a client may take none of its response before it is cut off."""
     keep_alive_s: PositiveFloat = 75.0
+    """How long an idle client connection is kept open."""
     max_connections: PositiveInt = 20_000
+    """Client connections at a time."""
     drain_s: NonNegativeFloat = 60.0
+    """After SIGTERM, running exchanges may take this long to finish."""
     cors: Cors = Cors()
+    """Cross-origin access from browsers."""
 
 
 class Auth(Section, frozen=True):
+    """Who may use the gateway."""
+
     required: bool | None = None
     """Whether a virtual key or the master key must be sent; by default as soon as one of them is configured."""
     allow_direct_keys: bool = False
     """Whether a caller's own provider key is used for the first candidate."""
     master_key: SecretText | None = None
+    """The operator's token, which may do everything; by default ``env.ASBRU_MASTER_KEY`` when that is set."""
 
 
 class ProviderKey(Section, frozen=True):
+    """One credential for a provider."""
+
     value: SecretText
+    """The credential: ``env.NAME``, ``os.environ/NAME``, ``file:/path`` or the value itself."""
     name: Name | None = None
     """How logs, records and ``x-bf-api-key`` call it; by default ``key-1``, ``key-2``, …"""
     weight: NonNegativeFloat = 1.0
-    models: tuple[str, ...] = ("*",)
+    """Its share of the requests among the keys that may serve a model; 0 leaves it out unless it is pinned."""
+    models: tuple[NonEmptyText, ...] = ("*",)
     """Allow-list of model patterns (``*`` matches any run of characters)."""
-    exclude: tuple[str, ...] = ()
+    exclude: tuple[NonEmptyText, ...] = ()
     """Deny-list of model patterns; wins over ``models``."""
-    aliases: dict[str, str] = {}
+    aliases: dict[NonEmptyText, NonEmptyText] = {}
     """Model name asked for -> model name sent upstream, when this key serves."""
 
 
 class Timeouts(Section, frozen=True):
+    """How long to wait for a provider."""
+
     connect_s: PositiveFloat = 5.0
+    """To make a connection, TLS included."""
     first_byte_s: PositiveFloat = 600.0
+    """From the request's last byte to the response's first."""
     idle_s: PositiveFloat = 300.0
+    """The longest silence within a response."""
     deadline_s: PositiveFloat = 3600.0
     """From the first attempt to the last byte, retries and waits included."""
 
 
 class Tls(Section, frozen=True):
-    ca_file: str | None = None
+    """TLS towards a provider."""
+
+    ca_file: NonEmptyText | None = None
     """Trust this CA bundle (PEM) instead of the system's."""
-    client_cert_file: str | None = None
-    client_key_file: str | None = None
+    client_cert_file: NonEmptyText | None = None
+    """Client certificate (PEM), with its chain and, unless ``client_key_file`` is given, its key."""
+    client_key_file: NonEmptyText | None = None
+    """The client certificate's private key (PEM)."""
 
 
 class Breaker(Section, frozen=True):
+    """When a failing provider is left alone for a while."""
+
     failures: PositiveInt = 5
     """This many failures in a row open the breaker of a provider and model."""
     pause_s: PositiveFloat = 1.0
     """First pause before a probe; doubles with each failed probe."""
     max_pause_s: PositiveFloat = 60.0
+    """The longest pause between probes."""
 
 
 class Provider(Section, frozen=True):
+    """Somewhere requests go. Known names bring their own dialect and base URL."""
+
     dialect: Literal["anthropic"] | None = None
     """What it speaks; known names bring their own."""
-    base_url: str | None = None
+    base_url: ReferableText | None = None
+    """Where it is, such as ``https://llm.example.eu``, a path prefix included; may be ``env.NAME``."""
     keys: tuple[ProviderKey, ...] = ()
-    models: tuple[str, ...] = ()
+    """Its credentials; by default a known provider's usual environment variable."""
+    models: tuple[NonEmptyText, ...] = ()
     """Models to list for it besides those it lists itself."""
     max_retries: NonNegativeInt = 1
+    """Further attempts with the same key after a failure that may pass."""
     timeouts: Timeouts = Timeouts()
+    """How long to wait for it."""
     max_connections: PositiveInt = 1000
+    """Connections to it at a time."""
     max_waiters: NonNegativeInt = 1000
     """Requests that may wait for a connection when all are busy; one more is refused with 503."""
     wait_s: NonNegativeFloat = 10.0
-    proxy: str | None = None
+    """How long a request may wait for a connection."""
+    proxy: SecretText | None = None
     """``http://[user:password@]host:port`` of a CONNECT proxy; by default HTTPS_PROXY / HTTP_PROXY, minus NO_PROXY."""
     tls: Tls = Tls()
+    """TLS towards it."""
     breaker: Breaker = Breaker()
+    """When it is left alone for a while."""
 
 
 class Routing(Section, frozen=True):
+    """How a model name finds its provider."""
+
     default_provider: str | None = None
+    """Where a bare model name goes that nothing else places; by default ``anthropic``, or the only provider."""
     retry_budget: Annotated[float, Meta(ge=0, le=1)] = 0.2
     """Retries may be at most this share of the requests in flight (and never fewer than 3)."""
 
@@ -125,17 +178,24 @@ class KeyProvider(Section, frozen=True):
     """One provider a virtual key may use."""
 
     name: str
+    """The provider's name."""
     weight: NonNegativeFloat = 1.0
-    models: tuple[str, ...] = ("*",)
+    """Its share of the requests for bare model names that several providers may serve."""
+    models: tuple[NonEmptyText, ...] = ("*",)
+    """The models allowed there, as patterns; none named: all."""
 
 
 class VirtualKey(Section, frozen=True):
+    """A key that clients use; give its ``value`` or its ``digest``."""
+
     name: Name
+    """What records and metrics call it."""
     value: SecretText | None = None
     """The key itself, ``sk-bf-…``; or give its ``digest``."""
     digest: Annotated[str, Meta(pattern="^[0-9a-f]{64}$")] | None = None
     """What ``asbru keys generate`` prints: the digest, so that the file holds no secret."""
     active: bool = True
+    """Whether it is accepted; false refuses it with 403."""
     expires_at: str | None = None
     """RFC 3339; from then on the key is refused."""
     providers: tuple[KeyProvider, ...] = ()
@@ -143,35 +203,56 @@ class VirtualKey(Section, frozen=True):
 
 
 class Stream(Section, frozen=True):
+    """Silence in streams."""
+
     ping_s: PositiveFloat = 15.0
+    """Silence longer than this is filled with ``event: ping``."""
     idle_s: PositiveFloat = 300.0
+    """Silence of the provider longer than this ends the stream with an error event."""
 
 
 class Price(Section, frozen=True):
     """USD per million tokens."""
 
     input: NonNegativeFloat
+    """Input that is neither read from nor written to the cache."""
     output: NonNegativeFloat
+    """Output, thinking included."""
     cache_read: NonNegativeFloat | None = None
+    """Input read from the prompt cache."""
     cache_write_5m: NonNegativeFloat | None = None
+    """Input written to the prompt cache for five minutes."""
     cache_write_1h: NonNegativeFloat | None = None
+    """Input written to the prompt cache for an hour."""
 
 
 class Log(Section, frozen=True):
+    """What is logged; never a key, a prompt or an answer."""
+
     level: Literal["debug", "info", "warning", "error"] = "info"
-    records: str = "off"
+    """The least severe messages to log, on standard error."""
+    records: NonEmptyText = "off"
     """Where each exchange's Record goes as a JSON line: ``off``, ``-`` (standard output) or a file's path."""
 
 
 class Config(Section, frozen=True):
+    """The whole configuration."""
+
     server: Server = Server()
+    """Where the gateway listens, and its bounds."""
     auth: Auth = Auth()
+    """Who may use it."""
     providers: dict[Name, Provider] = {}
-    models: dict[str, list[str]] = {}
+    """Name -> provider. A known provider whose usual environment variable is set needs no entry."""
+    models: dict[NonEmptyText, list[NonEmptyText]] = {}
     """Aliases for clients: name -> candidates (``provider/model``) in order."""
     routing: Routing = Routing()
+    """How a model name finds its provider."""
     virtual_keys: tuple[VirtualKey, ...] = ()
+    """Keys for clients."""
     stream: Stream = Stream()
-    prices: dict[str, Price] = {}
+    """Silence in streams."""
+    prices: dict[NonEmptyText, Price] = {}
     """``provider/model`` -> price, over the built-in table."""
     log: Log = Log()
+    """What is logged."""
