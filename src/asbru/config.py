@@ -17,15 +17,26 @@ from msgspec import Meta
 
 from asbru.secrets import Secret
 
-PositiveInt = Annotated[int, Meta(gt=0)]
-PositiveFloat = Annotated[float, Meta(gt=0)]
-NonNegativeInt = Annotated[int, Meta(ge=0)]
-NonNegativeFloat = Annotated[float, Meta(ge=0)]
-Port = Annotated[int, Meta(ge=0, le=65535)]
-Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
-NonEmptyText = Annotated[str, Meta(min_length=1, max_length=4096)]
-ReferableText = Annotated[str, Meta(min_length=1, max_length=4096, extra={"reference": True})]
+# The descriptions are what error messages and the reference call the type.
+PositiveInt = Annotated[int, Meta(gt=0, description="a whole number above 0")]
+PositiveFloat = Annotated[float, Meta(gt=0, description="a number above 0")]
+NonNegativeInt = Annotated[int, Meta(ge=0, description="a whole number, 0 or more")]
+NonNegativeFloat = Annotated[float, Meta(ge=0, description="a number, 0 or more")]
+Share = Annotated[float, Meta(ge=0, le=1, description="a number from 0 to 1")]
+Port = Annotated[int, Meta(ge=0, le=65535, description="a port, 0 to 65535")]
+Name = Annotated[
+    str,
+    Meta(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z",
+        description="a name (letters, digits, `.`, `_` and `-`, at most 64, the first a letter or digit)",
+    ),
+]
+Text = Annotated[str, Meta(min_length=1, max_length=4096, description="text")]
+Reference = Annotated[
+    str, Meta(min_length=1, max_length=4096, description="text or a reference", extra={"reference": True})
+]
 """Not a secret, but resolved like one when it is given as ``env.NAME`` or ``file:/path``."""
+Digest = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z", description="64 hexadecimal digits, in lower case")]
 SecretText = Secret
 
 
@@ -36,7 +47,7 @@ class Section(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=T
 class Cors(Section, frozen=True):
     """Cross-origin access from browsers; off unless origins are listed."""
 
-    origins: tuple[NonEmptyText, ...] = ()
+    origins: tuple[Text, ...] = ()
     """Allowed origins, such as ``https://app.example``; ``*`` allows any."""
     max_age_s: NonNegativeInt = 600
     """How long a browser may remember the answer to its preflight request."""
@@ -45,7 +56,7 @@ class Cors(Section, frozen=True):
 class Server(Section, frozen=True):
     """Where the gateway listens, and the bounds on what clients may send it."""
 
-    host: NonEmptyText = "127.0.0.1"
+    host: Text = "127.0.0.1"
     """Address to listen on. Anything but loopback needs ``auth``, or ``--insecure-open``."""
     port: Port = 8080
     """Port to listen on; 0 takes a free one."""
@@ -93,11 +104,11 @@ class ProviderKey(Section, frozen=True):
     """How logs, records and ``x-bf-api-key`` call it; by default ``key-1``, ``key-2``, …"""
     weight: NonNegativeFloat = 1.0
     """Its share of the requests among the keys that may serve a model; 0 leaves it out unless it is pinned."""
-    models: tuple[NonEmptyText, ...] = ("*",)
+    models: tuple[Text, ...] = ("*",)
     """Allow-list of model patterns (``*`` matches any run of characters)."""
-    exclude: tuple[NonEmptyText, ...] = ()
+    exclude: tuple[Text, ...] = ()
     """Deny-list of model patterns; wins over ``models``."""
-    aliases: dict[NonEmptyText, NonEmptyText] = {}
+    aliases: dict[Text, Text] = {}
     """Model name asked for -> model name sent upstream, when this key serves."""
 
 
@@ -117,11 +128,11 @@ class Timeouts(Section, frozen=True):
 class Tls(Section, frozen=True):
     """TLS towards a provider."""
 
-    ca_file: NonEmptyText | None = None
+    ca_file: Text | None = None
     """Trust this CA bundle (PEM) instead of the system's."""
-    client_cert_file: NonEmptyText | None = None
+    client_cert_file: Text | None = None
     """Client certificate (PEM), with its chain and, unless ``client_key_file`` is given, its key."""
-    client_key_file: NonEmptyText | None = None
+    client_key_file: Text | None = None
     """The client certificate's private key (PEM)."""
 
 
@@ -141,11 +152,11 @@ class Provider(Section, frozen=True):
 
     dialect: Literal["anthropic"] | None = None
     """What it speaks; known names bring their own."""
-    base_url: ReferableText | None = None
+    base_url: Reference | None = None
     """Where it is, such as ``https://llm.example.eu``, a path prefix included; may be ``env.NAME``."""
     keys: tuple[ProviderKey, ...] = ()
     """Its credentials; by default a known provider's usual environment variable."""
-    models: tuple[NonEmptyText, ...] = ()
+    models: tuple[Text, ...] = ()
     """Models to list for it besides those it lists itself."""
     max_retries: NonNegativeInt = 1
     """Further attempts with the same key after a failure that may pass."""
@@ -168,20 +179,20 @@ class Provider(Section, frozen=True):
 class Routing(Section, frozen=True):
     """How a model name finds its provider."""
 
-    default_provider: str | None = None
+    default_provider: Text | None = None
     """Where a bare model name goes that nothing else places; by default ``anthropic``, or the only provider."""
-    retry_budget: Annotated[float, Meta(ge=0, le=1)] = 0.2
+    retry_budget: Share = 0.2
     """Retries may be at most this share of the requests in flight (and never fewer than 3)."""
 
 
 class KeyProvider(Section, frozen=True):
     """One provider a virtual key may use."""
 
-    name: str
+    name: Text
     """The provider's name."""
     weight: NonNegativeFloat = 1.0
     """Its share of the requests for bare model names that several providers may serve."""
-    models: tuple[NonEmptyText, ...] = ("*",)
+    models: tuple[Text, ...] = ("*",)
     """The models allowed there, as patterns; none named: all."""
 
 
@@ -192,11 +203,11 @@ class VirtualKey(Section, frozen=True):
     """What records and metrics call it."""
     value: SecretText | None = None
     """The key itself, ``sk-bf-…``; or give its ``digest``."""
-    digest: Annotated[str, Meta(pattern="^[0-9a-f]{64}$")] | None = None
+    digest: Digest | None = None
     """What ``asbru keys generate`` prints: the digest, so that the file holds no secret."""
     active: bool = True
     """Whether it is accepted; false refuses it with 403."""
-    expires_at: str | None = None
+    expires_at: Text | None = None
     """RFC 3339; from then on the key is refused."""
     providers: tuple[KeyProvider, ...] = ()
     """The providers it may use; none named: all."""
@@ -231,7 +242,7 @@ class Log(Section, frozen=True):
 
     level: Literal["debug", "info", "warning", "error"] = "info"
     """The least severe messages to log, on standard error."""
-    records: NonEmptyText = "off"
+    records: Text = "off"
     """Where each exchange's Record goes as a JSON line: ``off``, ``-`` (standard output) or a file's path."""
 
 
@@ -244,7 +255,7 @@ class Config(Section, frozen=True):
     """Who may use it."""
     providers: dict[Name, Provider] = {}
     """Name -> provider. A known provider whose usual environment variable is set needs no entry."""
-    models: dict[NonEmptyText, list[NonEmptyText]] = {}
+    models: dict[Text, list[Text]] = {}
     """Aliases for clients: name -> candidates (``provider/model``) in order."""
     routing: Routing = Routing()
     """How a model name finds its provider."""
@@ -252,7 +263,7 @@ class Config(Section, frozen=True):
     """Keys for clients."""
     stream: Stream = Stream()
     """Silence in streams."""
-    prices: dict[NonEmptyText, Price] = {}
+    prices: dict[Text, Price] = {}
     """``provider/model`` -> price, over the built-in table."""
     log: Log = Log()
     """What is logged."""
