@@ -1,0 +1,5 @@
+"""``python -m asbru`` is ``asbru``."""
+
+from asbru.cli import main
+
+main(prog_name="asbru")

@@ -1,0 +1,162 @@
+"""The command line: ``asbru serve``, ``check``, ``keys generate``, ``sandbox``.
+
+Only options and output live here; each command calls one function that does the work. Modules that a command needs are
+imported when it runs, so that ``asbru --version`` does not pay for a server. Data goes to standard output, everything
+else to standard error. Exit codes: 0 clean, 1 unexpected, 2 usage or configuration, 3 cannot start.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+import click
+
+from asbru import __version__
+
+if TYPE_CHECKING:
+    from asbru.config import Config
+    from asbru.load import ConfigError
+
+CONFIGURATION = 2
+DEFAULT_SANDBOX_PORT = 8090
+
+_config_option = click.option(
+    "--config",
+    "file",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Configuration (YAML, JSON or TOML); by default $ASBRU_CONFIG, then ./asbru.yaml if it exists.",
+)
+_port_type = click.IntRange(0, 65535)
+_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, message="asbru %(version)s")
+def main() -> None:
+    """Asbru, an LLM gateway: unmodified Anthropic clients in, every model provider out."""
+
+
+@main.command()
+@_config_option
+@click.option("--host", metavar="HOST", help="Address to listen on, instead of the configuration's.")
+@click.option("--port", type=_port_type, metavar="PORT", help="Port to listen on; 0 takes a free one.")
+@click.option("--insecure-open", is_flag=True, help="Listen beyond this machine although no key is required.")
+@click.option("--log-records", is_flag=True, help="Print each exchange's Record on standard output, as a JSON line.")
+def serve(file: Path | None, host: str | None, port: int | None, insecure_open: bool, log_records: bool) -> None:
+    """Run the gateway.
+
+    SIGTERM drains and ends it; SIGHUP reads the configuration anew.
+    """
+    from asbru.load import ConfigError, find
+
+    found = find(file, os.environ)
+
+    def configured() -> Config:
+        return _configured(found, host, port, insecure_open, log_records)
+
+    try:
+        config = configured()
+    except ConfigError as error:
+        _refuse(error)
+    from asbru.app import serve as run
+
+    sys.exit(run(config, reload=configured))
+
+
+def _configured(
+    file: Path | None, host: str | None, port: int | None, insecure_open: bool, log_records: bool
+) -> Config:
+    """What the file says and the options override; raises `ConfigError`, at a reload as at the start."""
+    from msgspec.structs import replace
+
+    from asbru.load import ConfigError, Problem, load, open_to_others
+
+    config = load(file, os.environ, host=host, port=port)
+    if not insecure_open and (problem := open_to_others(config)) is not None:
+        raise ConfigError("environment" if file is None else str(file), [Problem(("server", "host"), problem)])
+    if log_records:
+        config = replace(config, log=replace(config.log, records="-"))
+    return config
+
+
+@main.command()
+@_config_option
+@click.option("--schema", is_flag=True, help="Print the configuration's JSON Schema instead of checking one.")
+@_json_option
+def check(file: Path | None, schema: bool, as_json: bool) -> None:
+    """Check the configuration and print it as it is understood, without its secrets."""
+    from asbru.load import ConfigError, find, load, open_to_others, redacted
+
+    if schema:
+        from asbru.load.schema import json_schema
+
+        _print_json(json_schema())
+        return
+    found = find(file, os.environ)
+    try:
+        config = load(found, os.environ)
+    except ConfigError as error:
+        if as_json:
+            _print_json(error.as_dict())
+        _refuse(error)
+    if as_json:
+        _print_json(redacted(config))
+    else:
+        import yaml
+
+        click.echo(yaml.safe_dump(redacted(config), sort_keys=False, allow_unicode=True), nl=False)
+    if (problem := open_to_others(config)) is not None:
+        click.echo(f"asbru: `serve` needs --insecure-open for this: server.host: {problem}", err=True)
+
+
+@main.group()
+def keys() -> None:
+    """Virtual keys."""
+
+
+@keys.command()
+@_json_option
+def generate(as_json: bool) -> None:
+    """Make a virtual key and the digest to configure it by.
+
+    The key is shown this once; the digest goes under `virtual_keys` and need not be kept secret.
+    """
+    from asbru.secrets import digest, new_virtual_key
+
+    key = new_virtual_key()
+    if as_json:
+        _print_json({"key": key, "digest": digest(key)})
+    else:
+        click.echo(f"key:    {key}\ndigest: {digest(key)}")
+
+
+@main.command()
+@click.option("--host", default="127.0.0.1", metavar="HOST", show_default=True, help="Address to listen on.")
+@click.option(
+    "--port",
+    type=_port_type,
+    default=DEFAULT_SANDBOX_PORT,
+    metavar="PORT",
+    show_default=True,
+    help="Port to listen on; 0 takes a free one.",
+)
+def sandbox(host: str, port: int) -> None:
+    """Run the sandbox provider alone: the Anthropic API, scripted and deterministic, with no key and no network."""
+    from asbru.app import serve_sandbox
+
+    sys.exit(serve_sandbox(host, port))
+
+
+def _print_json(value: object) -> None:
+    import msgspec
+
+    click.echo(msgspec.json.format(msgspec.json.encode(value), indent=2))
+
+
+def _refuse(error: ConfigError) -> NoReturn:
+    click.echo(f"asbru: the configuration is wrong\n{error}", err=True)
+    sys.exit(CONFIGURATION)

@@ -1,0 +1,264 @@
+"""What no single field can say: names that lead nowhere, entries that nothing can reach, values that contradict.
+
+Every check is of a complete configuration and notes what it finds with its place; none raises. Each entry that
+could never take effect is refused, because an operator who wrote it believes that it does.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Callable, Iterable
+from datetime import datetime
+from pathlib import Path as FilePath
+from urllib.parse import urlsplit
+
+from asbru.config import Config, Provider, VirtualKey
+from asbru.load.problems import Path, nearest, quoted
+from asbru.policy.patterns import Patterns
+from asbru.secrets import VIRTUAL_KEY_PREFIX, digest
+
+Note = Callable[[Path, str], object]
+
+_RFC_3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)")
+_HOST = re.compile(r"[A-Za-z0-9._-]+")
+
+
+def check(config: Config, note: Note) -> None:
+    """Note everything that is wrong with a complete configuration."""
+    _check_auth(config, note)
+    _check_default_provider(config, note)
+    for name, provider in config.providers.items():
+        _check_provider(config, name, provider, note)
+    _check_aliases(config, note)
+    _check_virtual_keys(config, note)
+    if config.stream.ping_s >= config.stream.idle_s:
+        note(("stream", "ping_s"), "must be below `stream.idle_s`, or no ping is ever sent")
+    for name in config.prices:
+        _place(config, name, ("prices", name), note)
+
+
+def open_to_others(config: Config) -> str | None:
+    """Why ``serve`` refuses this without ``--insecure-open``, or None: anybody in reach could spend the keys."""
+    if config.auth.required or _is_loopback(config.server.host):
+        return None
+    return "reachable from other machines, and no key is required: configure `virtual_keys` or `auth.master_key`"
+
+
+def _is_loopback(host: str) -> bool:
+    """Whether nobody but this machine can reach what listens on ``host``."""
+    if host.lower() == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def _check_auth(config: Config, note: Note) -> None:
+    auth = config.auth
+    if auth.master_key is not None and auth.master_key.reveal().lower().startswith(VIRTUAL_KEY_PREFIX):
+        note(("auth", "master_key"), f"must not begin with {VIRTUAL_KEY_PREFIX}, as virtual keys do")
+    if auth.required and auth.master_key is None and not config.virtual_keys:
+        note(("auth", "required"), "is true, but there is neither a virtual key nor a master key: nobody gets in")
+
+
+def _check_default_provider(config: Config, note: Note) -> None:
+    name = config.routing.default_provider
+    if name is not None and name not in config.providers:
+        note(("routing", "default_provider"), _unknown_provider(config, name))
+
+
+def _unknown_provider(config: Config, name: str) -> str:
+    return f"{quoted(name)} is not a configured provider{nearest(name, config.providers, 'configured are')}"
+
+
+def _twice(names: Iterable[str]) -> Iterable[tuple[int, str, int]]:
+    """Every repetition: its position, the name, the position of the first."""
+    first: dict[str, int] = {}
+    for index, name in enumerate(names):
+        if name in first:
+            yield index, name, first[name]
+        first.setdefault(name, index)
+
+
+# Providers
+
+
+def _check_provider(config: Config, name: str, provider: Provider, note: Note) -> None:
+    path: Path = ("providers", name)
+    if provider.base_url is not None:
+        fault = _url_fault(provider.base_url)
+        if fault is None and _is_own_address(config, provider.base_url):
+            fault = "is this gateway's own address: its requests would go round in a circle"
+        if fault is not None:
+            note((*path, "base_url"), fault)
+    if provider.proxy is not None:
+        fault = _proxy_fault(provider.proxy.reveal())
+        if fault is not None:
+            note((*path, "proxy"), fault)
+    _check_tls(provider, (*path, "tls"), note)
+    if provider.breaker.pause_s > provider.breaker.max_pause_s:
+        note((*path, "breaker", "pause_s"), "must not be above `max_pause_s`")
+    _check_keys(config, name, provider, (*path, "keys"), note)
+
+
+def _check_keys(config: Config, name: str, provider: Provider, path: Path, note: Note) -> None:
+    if not provider.keys:
+        if not config.auth.allow_direct_keys:
+            note(path, "none is given, so nobody could use this provider; one that needs no key takes any value")
+        return
+    for index, repeated, first in _twice(key.name or "" for key in provider.keys):
+        note((*path, index, "name"), f"{quoted(repeated)} is the name of keys[{first}] already")
+    if not any(key.weight for key in provider.keys):
+        note(path, "every weight is 0, so none of them is ever chosen")
+    for index, key in enumerate(provider.keys):
+        here = (*path, index)
+        if not key.models:
+            note((*here, "models"), 'an empty list allows nothing; leave it out or write ["*"]')
+        for field in ("models", "exclude"):
+            _check_patterns(name, getattr(key, field), (*here, field), note)
+        if "*" in key.exclude:
+            note((*here, "exclude"), "`*` leaves this key nothing to serve; remove the key instead")
+
+
+def _may_serve(models: tuple[str, ...], exclude: tuple[str, ...], name: str) -> bool:
+    return Patterns(models).allow(name) and not Patterns(exclude).allow(name)
+
+
+def _check_patterns(provider: str, patterns: tuple[str, ...], path: Path, note: Note) -> None:
+    for index, pattern in enumerate(patterns):
+        if any(char.isspace() for char in pattern):
+            note((*path, index), "a model's name has no space in it; give each pattern an entry of its own")
+        elif pattern.startswith(f"{provider}/"):
+            note((*path, index), f"give the model without {quoted(f'{provider}/')}")
+
+
+def _url_fault(url: str) -> str | None:
+    """What is wrong with a base URL; never quotes it, it may hold a password."""
+    if not url.isascii() or not url.isprintable() or " " in url:
+        return "holds a space or a character that a URL may not have"
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        return "is not a URL"
+    if parts.scheme not in ("http", "https"):
+        return "must begin with https:// or http://"
+    if "@" in parts.netloc:
+        return "holds a user name or password; credentials go into `keys`"
+    host = parts.hostname or ""
+    if port == 0 or not (_HOST.fullmatch(host) or "[" in parts.netloc):
+        return "has no valid host and port"
+    if "?" in url or "#" in url:
+        return "must not have a query or a fragment"
+    if parts.path.rstrip("/").endswith("/messages"):
+        return "is the address of the API, not of one of its routes; leave out `/v1/messages`"
+    return None
+
+
+def _is_own_address(config: Config, url: str) -> bool:
+    parts = urlsplit(url)
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    return port == config.server.port and _is_loopback(parts.hostname or "")
+
+
+def _proxy_fault(url: str) -> str | None:
+    try:
+        parts = urlsplit(url)
+        valid = parts.scheme == "http" and bool(parts.hostname) and bool(parts.port) and parts.path in ("", "/")
+    except ValueError:
+        valid = False
+    return None if valid else "must be http://[user:password@]host:port"
+
+
+def _check_tls(provider: Provider, path: Path, note: Note) -> None:
+    tls = provider.tls
+    for field in ("ca_file", "client_cert_file", "client_key_file"):
+        name = getattr(tls, field)
+        if name is not None and not FilePath(name).is_file():
+            note((*path, field), f"there is no file {quoted(name)}")
+    if tls.client_key_file is not None and tls.client_cert_file is None:
+        note((*path, "client_key_file"), "is of no use without `client_cert_file`")
+
+
+# Models
+
+
+def _place(config: Config, name: str, path: Path, note: Note) -> tuple[str, str] | None:
+    """``provider/model`` in two, when the provider is a configured one."""
+    provider, slash, model = name.partition("/")
+    if not slash or not provider or not model:
+        example = f"{next(iter(config.providers))}/{name.strip('/')}"
+        note(path, f"must be provider/model, such as {quoted(example)}")
+    elif provider not in config.providers:
+        note(path, _unknown_provider(config, provider))
+    else:
+        return provider, model
+    return None
+
+
+def _check_aliases(config: Config, note: Note) -> None:
+    for alias, candidates in config.models.items():
+        path: Path = ("models", alias)
+        if alias.partition("/")[0] in config.providers and "/" in alias:
+            note(path, "is never looked up: a name that begins with a provider's goes to that provider")
+        if not candidates:
+            note(path, "has no candidates")
+        for index, repeated, first in _twice(candidates):
+            note((*path, index), f"{quoted(repeated)} is entry [{first}] already")
+        for index, candidate in enumerate(candidates):
+            placed = _place(config, candidate, (*path, index), note)
+            if placed is None:
+                continue
+            provider, model = placed
+            keys = config.providers[provider].keys
+            if "*" in model:
+                note((*path, index), "must name one model, not a pattern")
+            elif keys and not any(key.weight and _may_serve(key.models, key.exclude, model) for key in keys):
+                note((*path, index), f"no key of {quoted(provider)} may serve {quoted(model)}")
+
+
+# Virtual keys
+
+
+def _check_virtual_keys(config: Config, note: Note) -> None:
+    keys = config.virtual_keys
+    for index, repeated, first in _twice(key.name for key in keys):
+        note(("virtual_keys", index, "name"), f"{quoted(repeated)} is the name of virtual_keys[{first}] already")
+    digests = [digest(key.value.reveal()) if key.value else key.digest or str(index) for index, key in enumerate(keys)]
+    for index, _, first in _twice(digests):
+        note(("virtual_keys", index), f"is the same key as virtual_keys[{first}]")
+    for index, key in enumerate(keys):
+        _check_virtual_key(config, key, ("virtual_keys", index), note)
+
+
+def _check_virtual_key(config: Config, key: VirtualKey, path: Path, note: Note) -> None:
+    if key.value is None and key.digest is None:
+        note(path, "needs a `value` or a `digest`; `asbru keys generate` makes both")
+    elif key.value is not None and key.digest is not None:
+        note(path, "has both a `value` and a `digest`; give one of them")
+    if key.value is not None and not _is_virtual_key(key.value.reveal()):
+        note((*path, "value"), f"must begin with {VIRTUAL_KEY_PREFIX}; `asbru keys generate` makes one")
+    if key.expires_at is not None and not _is_time(key.expires_at):
+        note((*path, "expires_at"), "must be a time with its offset (RFC 3339), such as 2027-01-31T12:00:00Z")
+    for index, repeated, first in _twice(each.name for each in key.providers):
+        note((*path, "providers", index), f"{quoted(repeated)} is entry [{first}] already")
+    if key.providers and not any(each.weight for each in key.providers):
+        note((*path, "providers"), "every weight is 0, so none of them is ever chosen")
+    for index, each in enumerate(key.providers):
+        here = (*path, "providers", index)
+        if each.name not in config.providers:
+            note((*here, "name"), _unknown_provider(config, each.name))
+        _check_patterns(each.name, each.models, (*here, "models"), note)
+
+
+def _is_virtual_key(text: str) -> bool:
+    return text.lower().startswith(VIRTUAL_KEY_PREFIX) and len(text) > len(VIRTUAL_KEY_PREFIX)
+
+
+def _is_time(text: str) -> bool:
+    try:
+        return bool(_RFC_3339.fullmatch(text)) and datetime.fromisoformat(text).tzinfo is not None
+    except ValueError:
+        return False
