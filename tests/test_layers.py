@@ -18,13 +18,13 @@ SOURCE = Path(__file__).resolve().parent.parent / "src" / "asbru"
 # Top-level names below src/asbru, bottom first.
 LAYERS: list[set[str]] = [
     {"__init__", "errors", "secrets", "record", "config", "headers"},
-    {"load"},
     {"dialects"},
     {"policy"},
     {"upstream"},
     {"telemetry"},
     {"server"},
     {"sandbox"},
+    {"load"},
     {"asked", "attempts", "call", "gateway", "heartbeat", "models", "pipeline", "relay"},
     {"app"},
     {"cli", "__main__"},

@@ -50,7 +50,7 @@ def load(path: Path | None, environ: Mapping[str, str], *, host: str | None = No
         server = replace(server, host=host or server.host, port=server.port if port is None else port)
         config = complete(replace(config, server=server), environ, decoder)
         if not decoder.problems:
-            check(config, decoder.note)
+            check(config, environ, decoder)
     if config is None or decoder.problems:
         raise ConfigError(source, decoder.problems)
     return config

@@ -1,41 +1,50 @@
 """What no single field can say: names that lead nowhere, entries that nothing can reach, values that contradict.
 
 Every check is of a complete configuration and notes what it finds with its place; none raises. Each entry that
-could never take effect is refused, because an operator who wrote it believes that it does.
+could never take effect is refused, because an operator who wrote it believes that it does. What a name means and which
+key may serve it is asked of `asbru.policy`, which decides it for requests too.
 """
 
 from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from pathlib import Path as FilePath
+from typing import cast
 from urllib.parse import urlsplit
 
 from asbru.config import Config, Provider, VirtualKey
+from asbru.load.decode import Decoder
 from asbru.load.problems import Path, nearest, quoted
-from asbru.policy.patterns import Patterns
+from asbru.policy.keys import compile_provider
 from asbru.secrets import VIRTUAL_KEY_PREFIX, digest
+from asbru.upstream.origin import Origin
+from asbru.upstream.proxy import proxy_for
 
 Note = Callable[[Path, str], object]
 
+UNSPECIFIED = ("0.0.0.0", "::")  # noqa: S104  (every address of this machine)
 _RFC_3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)")
 _HOST = re.compile(r"[A-Za-z0-9._-]+")
 
 
-def check(config: Config, note: Note) -> None:
-    """Note everything that is wrong with a complete configuration."""
+def check(config: Config, environ: Mapping[str, str], decoder: Decoder) -> None:
+    """Note at ``decoder`` everything that is wrong with a complete configuration."""
+    note = decoder.note
     _check_auth(config, note)
     _check_default_provider(config, note)
     for name, provider in config.providers.items():
-        _check_provider(config, name, provider, note)
+        _check_provider(config, name, provider, environ, note)
     _check_aliases(config, note)
     _check_virtual_keys(config, note)
     if config.stream.ping_s >= config.stream.idle_s:
         note(("stream", "ping_s"), "must be below `stream.idle_s`, or no ping is ever sent")
     for name in config.prices:
         _place(config, name, ("prices", name), note)
+    if not decoder.problems:
+        _check_reach(config, note)
 
 
 def open_to_others(config: Config) -> str | None:
@@ -85,7 +94,7 @@ def _twice(names: Iterable[str]) -> Iterable[tuple[int, str, int]]:
 # Providers
 
 
-def _check_provider(config: Config, name: str, provider: Provider, note: Note) -> None:
+def _check_provider(config: Config, name: str, provider: Provider, environ: Mapping[str, str], note: Note) -> None:
     path: Path = ("providers", name)
     if provider.base_url is not None:
         fault = _url_fault(provider.base_url)
@@ -93,37 +102,27 @@ def _check_provider(config: Config, name: str, provider: Provider, note: Note) -
             fault = "is this gateway's own address: its requests would go round in a circle"
         if fault is not None:
             note((*path, "base_url"), fault)
-    if provider.proxy is not None:
-        fault = _proxy_fault(provider.proxy.reveal())
-        if fault is not None:
-            note((*path, "proxy"), fault)
+        else:
+            _check_proxy(provider, provider.base_url, environ, (*path, "proxy"), note)
     _check_tls(provider, (*path, "tls"), note)
     if provider.breaker.pause_s > provider.breaker.max_pause_s:
         note((*path, "breaker", "pause_s"), "must not be above `max_pause_s`")
-    _check_keys(config, name, provider, (*path, "keys"), note)
+    _check_keys(name, provider, (*path, "keys"), note)
 
 
-def _check_keys(config: Config, name: str, provider: Provider, path: Path, note: Note) -> None:
-    if not provider.keys:
-        if not config.auth.allow_direct_keys:
-            note(path, "none is given, so nobody could use this provider; one that needs no key takes any value")
-        return
+def _check_keys(name: str, provider: Provider, path: Path, note: Note) -> None:
     for index, repeated, first in _twice(key.name or "" for key in provider.keys):
         note((*path, index, "name"), f"{quoted(repeated)} is the name of keys[{first}] already")
-    if not any(key.weight for key in provider.keys):
+    if provider.keys and not any(key.weight for key in provider.keys):
         note(path, "every weight is 0, so none of them is ever chosen")
     for index, key in enumerate(provider.keys):
         here = (*path, index)
         if not key.models:
             note((*here, "models"), 'an empty list allows nothing; leave it out or write ["*"]')
-        for field in ("models", "exclude"):
-            _check_patterns(name, getattr(key, field), (*here, field), note)
+        _check_patterns(name, key.models, (*here, "models"), note)
+        _check_patterns(name, key.exclude, (*here, "exclude"), note)
         if "*" in key.exclude:
             note((*here, "exclude"), "`*` leaves this key nothing to serve; remove the key instead")
-
-
-def _may_serve(models: tuple[str, ...], exclude: tuple[str, ...], name: str) -> bool:
-    return Patterns(models).allow(name) and not Patterns(exclude).allow(name)
 
 
 def _check_patterns(provider: str, patterns: tuple[str, ...], path: Path, note: Note) -> None:
@@ -159,23 +158,25 @@ def _url_fault(url: str) -> str | None:
 
 def _is_own_address(config: Config, url: str) -> bool:
     parts = urlsplit(url)
-    port = parts.port or (443 if parts.scheme == "https" else 80)
-    return port == config.server.port and _is_loopback(parts.hostname or "")
+    host, own = parts.hostname or "", config.server.host
+    if (parts.port or (443 if parts.scheme == "https" else 80)) != config.server.port:
+        return False
+    return host == own or (_is_loopback(host) and (_is_loopback(own) or own in UNSPECIFIED))
 
 
-def _proxy_fault(url: str) -> str | None:
+def _check_proxy(provider: Provider, url: str, environ: Mapping[str, str], path: Path, note: Note) -> None:
+    parts = urlsplit(url)
+    origin = Origin("https" if parts.scheme == "https" else "http", parts.hostname or "", parts.port or 443)
     try:
-        parts = urlsplit(url)
-        valid = parts.scheme == "http" and bool(parts.hostname) and bool(parts.port) and parts.path in ("", "/")
-    except ValueError:
-        valid = False
-    return None if valid else "must be http://[user:password@]host:port"
+        proxy_for(origin, provider.proxy.reveal() if provider.proxy else None, environ)
+    except ValueError as error:
+        note(path, str(error))
 
 
 def _check_tls(provider: Provider, path: Path, note: Note) -> None:
     tls = provider.tls
     for field in ("ca_file", "client_cert_file", "client_key_file"):
-        name = getattr(tls, field)
+        name = cast("str | None", getattr(tls, field))
         if name is not None and not FilePath(name).is_file():
             note((*path, field), f"there is no file {quoted(name)}")
     if tls.client_key_file is not None and tls.client_cert_file is None:
@@ -201,22 +202,30 @@ def _place(config: Config, name: str, path: Path, note: Note) -> tuple[str, str]
 def _check_aliases(config: Config, note: Note) -> None:
     for alias, candidates in config.models.items():
         path: Path = ("models", alias)
-        if alias.partition("/")[0] in config.providers and "/" in alias:
-            note(path, "is never looked up: a name that begins with a provider's goes to that provider")
         if not candidates:
             note(path, "has no candidates")
         for index, repeated, first in _twice(candidates):
             note((*path, index), f"{quoted(repeated)} is entry [{first}] already")
         for index, candidate in enumerate(candidates):
             placed = _place(config, candidate, (*path, index), note)
-            if placed is None:
-                continue
-            provider, model = placed
-            keys = config.providers[provider].keys
-            if "*" in model:
+            if placed is not None and "*" in placed[1]:
                 note((*path, index), "must name one model, not a pattern")
-            elif keys and not any(key.weight and _may_serve(key.models, key.exclude, model) for key in keys):
-                note((*path, index), f"no key of {quoted(provider)} may serve {quoted(model)}")
+
+
+def _check_reach(config: Config, note: Note) -> None:
+    """What the keys' own lists keep from ever being asked for."""
+    policies = {name: compile_provider(name, provider) for name, provider in config.providers.items()}
+    for name, policy in policies.items():
+        for position, key in enumerate(policy.keys):
+            for alias in key.aliases:
+                if not key.may_serve(alias):
+                    path: Path = ("providers", name, "keys", position, "aliases", alias)
+                    note(path, "is never used: this key's `models` and `exclude` keep it from both names")
+    for alias, candidates in config.models.items():
+        for index, candidate in enumerate(candidates):
+            provider, _, model = candidate.partition("/")
+            if not config.auth.allow_direct_keys and not policies[provider].may_serve(model):
+                note(("models", alias, index), f"no key of {quoted(provider)} may serve {quoted(model)}")
 
 
 # Virtual keys
@@ -244,8 +253,6 @@ def _check_virtual_key(config: Config, key: VirtualKey, path: Path, note: Note) 
         note((*path, "expires_at"), "must be a time with its offset (RFC 3339), such as 2027-01-31T12:00:00Z")
     for index, repeated, first in _twice(each.name for each in key.providers):
         note((*path, "providers", index), f"{quoted(repeated)} is entry [{first}] already")
-    if key.providers and not any(each.weight for each in key.providers):
-        note((*path, "providers"), "every weight is 0, so none of them is ever chosen")
     for index, each in enumerate(key.providers):
         here = (*path, "providers", index)
         if each.name not in config.providers:

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from asbru.config import Auth, Config, Provider, ProviderKey
 from asbru.load.decode import Decoder
-from asbru.load.problems import Path, nearest
+from asbru.load.problems import nearest
 from asbru.secrets import Secret
 from asbru.upstream.catalog import KnownProvider, known_providers
 
@@ -31,7 +31,16 @@ def complete(config: Config, environ: Mapping[str, str], decoder: Decoder) -> Co
             said[name] = Provider()
     if not said:
         said[SANDBOX] = Provider()
-    providers = {name: _provider(name, each, known, environ, decoder) for name, each in said.items()}
+    providers = {
+        name: _known(provider, known[name], environ, decoder)
+        if name in known
+        else _other(name, provider, known, decoder)
+        for name, provider in said.items()
+    }
+    if not config.auth.allow_direct_keys:
+        for name, provider in providers.items():
+            if name in known and not provider.keys:
+                decoder.note(("providers", name), _keyless(provider, known[name]))
     auth = _auth(config, environ, decoder)
     routing = config.routing
     if routing.default_provider is None:
@@ -39,24 +48,23 @@ def complete(config: Config, environ: Mapping[str, str], decoder: Decoder) -> Co
     return replace(config, providers=providers, auth=auth, routing=routing)
 
 
-def _provider(
-    name: str, provider: Provider, known: Mapping[str, KnownProvider], environ: Mapping[str, str], decoder: Decoder
-) -> Provider:
-    path: Path = ("providers", name)
-    facts = known.get(name)
-    if facts is None:
-        missing = [field for field in ("dialect", "base_url") if getattr(provider, field) is None]
-        if missing:
-            needs = " and ".join(f"`{field}`" for field in missing)
-            decoder.note(path, f"not a known provider, so it needs {needs}{nearest(name, known, 'known providers')}")
-        return replace(provider, base_url=_trimmed(provider.base_url), keys=_named(provider.keys))
+def _other(name: str, provider: Provider, known: Mapping[str, KnownProvider], decoder: Decoder) -> Provider:
+    missing = [field for field in ("dialect", "base_url") if getattr(provider, field) is None]
+    if missing:
+        needs = " and ".join(f"`{field}`" for field in missing)
+        hint = nearest(name, known, "known providers")
+        decoder.note(("providers", name), f"not a known provider, so it needs {needs}{hint}")
+    return replace(provider, base_url=_trimmed(provider.base_url), keys=_named(provider.keys))
+
+
+def _known(provider: Provider, facts: KnownProvider, environ: Mapping[str, str], decoder: Decoder) -> Provider:
     keys = provider.keys
     if not keys and facts.key is not None:
-        keys = (ProviderKey(name=name, value=Secret(facts.key, "built in")),)
+        keys = (ProviderKey(name=facts.name, value=Secret(facts.key, "built in")),)
     variable = _usual_variable(facts, environ)
     # The usual variable's key goes to the usual place only; for another, the configuration must say so.
     if not keys and variable is not None and provider.base_url is None:
-        secret = decoder.secret(f"env.{variable}", (*path, "keys"))
+        secret = decoder.secret(f"env.{variable}", ("providers", facts.name, "keys"))
         keys = (ProviderKey(value=secret),) if isinstance(secret, Secret) else ()
     return replace(
         provider,
@@ -64,6 +72,12 @@ def _provider(
         base_url=_trimmed(provider.base_url) or facts.base_url,
         keys=_named(keys),
     )
+
+
+def _keyless(provider: Provider, facts: KnownProvider) -> str:
+    if provider.base_url != facts.base_url:
+        return f"has no key: with a `base_url` of its own it needs `keys`, such as [{{value: env.{facts.env[0]}}}]"
+    return f"has no key: give it `keys`, or set {' or '.join(facts.env)}"
 
 
 def _usual_variable(facts: KnownProvider, environ: Mapping[str, str]) -> str | None:
