@@ -1,0 +1,107 @@
+"""What a bench run found, as structs and as one table."""
+
+from __future__ import annotations
+
+import statistics
+from dataclasses import dataclass
+
+import msgspec
+
+PACED_EVENTS_PER_S = 20_000
+"""Over all streams of a paced run: far enough below every gateway's limit that each event is read alone."""
+
+
+@dataclass(frozen=True)
+class Scenario:
+    kind: str
+    """``plain``, ``paced`` (streams, events one by one) or ``flat`` (streams as fast as they go)."""
+    size_bytes: int
+    connections: int
+
+    @property
+    def streamed(self) -> bool:
+        return self.kind != "plain"
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.size_bytes // 1000} KB, {self.connections} connections"
+
+
+class Run(msgspec.Struct, kw_only=True):
+    requests_per_s: float
+    cpu_us: float
+    """Per request, of the gateway's whole process tree."""
+    p50_ms: float
+    p99_ms: float
+    rss_mb: float
+    failures: int
+
+
+class Row(msgspec.Struct):
+    scenario: Scenario
+    gateway: str
+    run: Run
+
+
+class Idle(msgspec.Struct, kw_only=True):
+    gateway: str
+    streams: int
+    ready_ms: float
+    """From the start of the process to its first answer."""
+    rss_mb: float
+    open_rss_mb: float
+    kb_per_stream: float
+    closed_rss_mb: float
+
+
+def table(rows: list[Row], idle: list[Idle], *, markdown: bool) -> str:
+    """One table of the loads; one of memory at rest."""
+    reference = {row.scenario: row.run.cpu_us for row in reversed(rows)}
+    loads = [["load", "gateway", "req/s", "CPU µs/req", "ratio", "p50 ms", "p99 ms", "RSS MB", "failed"]]
+    for row in rows:
+        run = row.run
+        loads.append(
+            [
+                str(row.scenario),
+                row.gateway,
+                f"{run.requests_per_s:.0f}",
+                f"{run.cpu_us:.1f}",
+                f"{run.cpu_us / reference[row.scenario]:.2f}",
+                f"{run.p50_ms:.2f}",
+                f"{run.p99_ms:.2f}",
+                f"{run.rss_mb:.0f}",
+                str(run.failures),
+            ]
+        )
+    memory = [["idle streams", "gateway", "start ms", "RSS MB", "with streams MB", "KB/stream", "after MB"]]
+    for it in idle:
+        numbers = [f"{value:.1f}" for value in (it.rss_mb, it.open_rss_mb, it.kb_per_stream, it.closed_rss_mb)]
+        memory.append([str(it.streams), it.gateway, f"{it.ready_ms:.0f}", *numbers])
+    layout = as_markdown if markdown else as_text
+    return "\n\n".join(layout(part) for part in (loads, memory) if len(part) > 1)
+
+
+def as_text(cells: list[list[str]]) -> str:
+    widths = [max(len(row[column]) for row in cells) for column in range(len(cells[0]))]
+    return "\n".join(
+        "  ".join(
+            cell.ljust(width) if n < 2 else cell.rjust(width)
+            for n, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        for row in cells
+    )
+
+
+def as_markdown(cells: list[list[str]]) -> str:
+    head, *body = ["| " + " | ".join(row) + " |" for row in cells]
+    rule = "|" + "|".join("---" if n < 2 else "---:" for n in range(len(cells[0]))) + "|"
+    return "\n".join([head, rule, *body])
+
+
+def grew(rss_kb: list[int]) -> bool:
+    """Whether memory went on growing after the first fifth of a soak, by a tenth and 4 MB; prints the verdict."""
+    fifth = max(1, len(rss_kb) // 5)
+    early, late = statistics.median(rss_kb[fifth : 2 * fifth]), statistics.median(rss_kb[-fifth:])
+    growth_kb = late - early
+    grew = growth_kb > max(early / 10, 4096)
+    print(f"memory: {early / 1024:.1f} MB early, {late / 1024:.1f} MB late: {'IT GREW' if grew else 'a plateau'}")
+    return grew
