@@ -1,0 +1,128 @@
+"""A response as the caller of the upstream client sees it: status, headers, and a body that is read.
+
+While the body arrives, it is buffered by the connection and taken from there. When it has ended, well or badly,
+the connection hands over what is left and lets go: it may serve the next request before this body was read.
+"""
+
+from __future__ import annotations
+
+import zlib
+from typing import TYPE_CHECKING
+
+from asbru.upstream.inflate import ENCODINGS, Inflater
+from asbru.upstream.origin import Headers, UpstreamError
+
+if TYPE_CHECKING:
+    from asbru.upstream.connection import Connection
+
+
+class Response:
+    """The final response to one request.
+
+    ``headers`` are as they came, in wire order, names in lower case. ``reused`` says whether the connection had
+    served before. The caller must `close` it, or read it to its end. One reader at a time.
+    """
+
+    __slots__ = ("_connection", "_data", "_error", "_inflater", "headers", "reused", "status")
+
+    def __init__(self, connection: Connection, status: int, headers: Headers, reused: bool) -> None:
+        self.status = status
+        self.headers = headers
+        self.reused = reused
+        # the body: from the connection while there is one, then the rest of it, then the error or the clean end
+        self._connection: Connection | None = connection
+        self._data = b""
+        self._error: UpstreamError | None = None
+        self._inflater: Inflater | None = None
+
+    def __repr__(self) -> str:
+        body = "arriving" if self._connection is not None else f"ended: {self._error!r}" if self._error else "ended"
+        return f"<Response {self.status} body {body}>"
+
+    async def read(self) -> bytes:
+        """Everything of the body that has come since, waiting only when there is nothing; ``b""`` at its clean end.
+
+        Raises `UpstreamError` when the body broke off, after what had come of it was given.
+        """
+        inflater = self._inflater
+        while True:
+            if inflater is not None and inflater.pending:
+                data = self._inflated(inflater, None)
+                if data:
+                    return data
+                continue
+            connection = self._connection
+            if connection is None:
+                data = self._data
+                self._data = b""
+                if not data and self._error is not None:
+                    raise self._error
+            elif connection.parts:
+                data = connection.take()
+            else:
+                await connection.readable()
+                continue
+            if inflater is None:
+                return data
+            at_end = not data
+            data = self._inflated(inflater, data)
+            if data or at_end:
+                return data
+
+    async def read_all(self, limit_bytes: int) -> bytes:
+        """The whole body; raises `UpstreamError` ``too_large``, and closes, as soon as it is over the limit."""
+        pieces = []
+        size_bytes = 0
+        while piece := await self.read():
+            size_bytes += len(piece)
+            if size_bytes > limit_bytes:
+                self.close()
+                raise UpstreamError("too_large", f"the response body is over {limit_bytes} bytes", responded=True)
+            pieces.append(piece)
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def inflate(self) -> bool:
+        """Have `read` and `read_all` give the decoded body; to be called before the first of them.
+
+        Returns whether what they give is plain. A coding other than gzip and deflate is left as it is: false.
+        When it decodes, ``content-encoding`` and ``content-length`` leave the headers, as they are no longer true.
+        """
+        codings = [value.strip().lower() for name, value in self.headers if name == b"content-encoding"]
+        codings = [coding for coding in codings if coding not in (b"", b"identity")]
+        if not codings:
+            return True
+        if len(codings) > 1 or codings[0] not in ENCODINGS:
+            return False
+        self._inflater = Inflater(codings[0], 262_144)
+        self.headers = [field for field in self.headers if field[0] not in (b"content-encoding", b"content-length")]
+        return True
+
+    def close(self) -> None:
+        """Let go of the body. The connection is closed unless the body has ended. Never fails, may be repeated."""
+        connection = self._connection
+        if connection is not None:
+            self._connection = None
+            connection.close()
+        self._data = b""
+        self._inflater = None
+        if self._error is None:
+            self._error = UpstreamError("reset", "the response was closed before it was read", responded=True)
+
+    def settle(self, data: bytes, error: UpstreamError | None) -> None:
+        """For the connection: the body has ended; ``data`` is what was not read of it."""
+        self._connection = None
+        self._data = data
+        self._error = error
+
+    def _inflated(self, inflater: Inflater, data: bytes | None) -> bytes:
+        try:
+            if data is None:
+                return inflater.more()
+            if data:
+                return inflater.feed(data)
+            inflater.end()
+            return b""
+        except zlib.error as error:
+            self.close()
+            self._error = UpstreamError("protocol", "the response's content coding is broken", responded=True)
+            raise self._error from error
