@@ -16,7 +16,7 @@ class Gateway(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     name: str
     command: list[str]
     config_file: str | None = None
-    """Relative to bench.toml."""
+    """Filled in for each run; relative to the file that names it."""
     health: str = "/health"
     path: str = "/v1/messages"
     model: str = "claude-sonnet-4-5"
@@ -35,7 +35,11 @@ def load(path: Path, names: list[str]) -> list[Gateway]:
     for name in names:
         if name not in known:
             raise BenchError(f"no gateway {name!r} in {path}; there are: {', '.join(known)}")
-    return [gateway for gateway in gateways if not names or gateway.name in names]
+    return [
+        msgspec.structs.replace(gateway, config_file=gateway.config_file and str(path.parent / gateway.config_file))
+        for gateway in gateways
+        if not names or gateway.name in names
+    ]
 
 
 def fill(text: str, values: dict[str, str | int]) -> str:
@@ -44,11 +48,11 @@ def fill(text: str, values: dict[str, str | int]) -> str:
     return text
 
 
-def server(gateway: Gateway, port: int, upstream_port: int, out: Path, directory: Path = HERE) -> Server:
+def server(gateway: Gateway, port: int, upstream_port: int, out: Path) -> Server:
     """The gateway's process, its configuration written, not yet started."""
     values: dict[str, str | int] = {"port": port, "upstream_port": upstream_port, "out": str(out)}
     if gateway.config_file:
-        template = directory / gateway.config_file
+        template = Path(gateway.config_file)
         config = out / f"{gateway.name}{template.suffix}"
         config.write_text(fill(template.read_text(), values))
         values["config"] = str(config)
