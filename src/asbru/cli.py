@@ -55,20 +55,25 @@ def serve(file: Path | None, host: str | None, port: int | None, insecure_open: 
 
     found = find(file, os.environ)
 
-    def configured() -> Config:
-        return _configured(found, host, port, insecure_open, log_records)
+    def read() -> Config:
+        return configured(found, host=host, port=port, insecure_open=insecure_open, log_records=log_records)
 
     try:
-        config = configured()
+        config = read()
     except ConfigError as error:
         _refuse(error)
     from asbru.app import serve as run
 
-    sys.exit(run(config, reload=configured))
+    sys.exit(run(config, reload=read))
 
 
-def _configured(
-    file: Path | None, host: str | None, port: int | None, insecure_open: bool, log_records: bool
+def configured(
+    file: Path | None,
+    *,
+    host: str | None = None,
+    port: int | None = None,
+    insecure_open: bool = False,
+    log_records: bool = False,
 ) -> Config:
     """What the file says and the options override; raises `ConfigError`, at a reload as at the start."""
     from msgspec.structs import replace

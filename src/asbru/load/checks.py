@@ -152,7 +152,7 @@ def _url_fault(url: str) -> str | None:
     if "?" in url or "#" in url:
         return "must not have a query or a fragment"
     if parts.path.rstrip("/").endswith("/messages"):
-        return "is the address of the API, not of one of its routes; leave out `/v1/messages`"
+        return "must end before `/v1/messages`, which is added"
     return None
 
 

@@ -32,15 +32,11 @@ def complete(config: Config, environ: Mapping[str, str], decoder: Decoder) -> Co
     if not said:
         said[SANDBOX] = Provider()
     providers = {
-        name: _known(provider, known[name], environ, decoder)
+        name: _known(provider, known[name], config.auth.allow_direct_keys, environ, decoder)
         if name in known
         else _other(name, provider, known, decoder)
         for name, provider in said.items()
     }
-    if not config.auth.allow_direct_keys:
-        for name, provider in providers.items():
-            if name in known and not provider.keys:
-                decoder.note(("providers", name), _keyless(provider, known[name]))
     auth = _auth(config, environ, decoder)
     routing = config.routing
     if routing.default_provider is None:
@@ -57,27 +53,29 @@ def _other(name: str, provider: Provider, known: Mapping[str, KnownProvider], de
     return replace(provider, base_url=_trimmed(provider.base_url), keys=_named(provider.keys))
 
 
-def _known(provider: Provider, facts: KnownProvider, environ: Mapping[str, str], decoder: Decoder) -> Provider:
+def _known(
+    provider: Provider, facts: KnownProvider, direct: bool, environ: Mapping[str, str], decoder: Decoder
+) -> Provider:
     keys = provider.keys
+    path = ("providers", facts.name)
+    variable = _usual_variable(facts, environ)
     if not keys and facts.key is not None:
         keys = (ProviderKey(name=facts.name, value=Secret(facts.key, "built in")),)
-    variable = _usual_variable(facts, environ)
-    # The usual variable's key goes to the usual place only; for another, the configuration must say so.
-    if not keys and variable is not None and provider.base_url is None:
-        secret = decoder.secret(f"env.{variable}", ("providers", facts.name, "keys"))
+    elif not keys and variable is not None and provider.base_url is None:
+        secret = decoder.secret(f"env.{variable}", (*path, "keys"))
         keys = (ProviderKey(value=secret),) if isinstance(secret, Secret) else ()
+    elif not keys and not direct and provider.base_url is None:
+        decoder.note(path, f"has no key: give it `keys`, or set {' or '.join(facts.env)}")
+    elif not keys and not direct:
+        # The usual variable's key goes to the usual place only; for another, the configuration must say so.
+        usual = f"[{{value: env.{facts.env[0]}}}]"
+        decoder.note(path, f"has no key: with a `base_url` of its own it needs `keys`, such as {usual}")
     return replace(
         provider,
         dialect=provider.dialect or facts.dialect,
         base_url=_trimmed(provider.base_url) or facts.base_url,
         keys=_named(keys),
     )
-
-
-def _keyless(provider: Provider, facts: KnownProvider) -> str:
-    if provider.base_url != facts.base_url:
-        return f"has no key: with a `base_url` of its own it needs `keys`, such as [{{value: env.{facts.env[0]}}}]"
-    return f"has no key: give it `keys`, or set {' or '.join(facts.env)}"
 
 
 def _usual_variable(facts: KnownProvider, environ: Mapping[str, str]) -> str | None:

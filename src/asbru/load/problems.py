@@ -78,7 +78,7 @@ def quoted(text: str) -> str:
 
 def without_quotes(text: str) -> str:
     """A parser's message without what it quotes from the file."""
-    return re.sub(r"""(['"]).{3,}\1""", "…", text)
+    return re.sub(r"""(['"])(.*?)\1""", lambda match: match[0] if len(match[2]) < 3 else "…", text)
 
 
 def nearest(name: str, valid: Iterable[str], noun: str = "") -> str:

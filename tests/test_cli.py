@@ -1,0 +1,184 @@
+"""The command line: what it prints where, its exit codes, and what it imports to do so."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import msgspec
+import pytest
+import yaml
+from click.testing import CliRunner, Result
+
+from asbru import __version__, cli
+from asbru.load import ConfigError
+from asbru.load.problems import dotted
+from asbru.secrets import digest
+
+SECRET = "hunter2"
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An empty working directory and none of the variables that count."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("ANTHROPIC_API_KEY", "ASBRU_CONFIG", "ASBRU_MASTER_KEY", "HTTPS_PROXY", "https_proxy"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def asbru(*args: str, **environ: str) -> Result:
+    return CliRunner().invoke(cli.main, list(args), env=environ)
+
+
+def test_version() -> None:
+    result = asbru("--version")
+    assert (result.exit_code, result.output) == (0, f"asbru {__version__}\n")
+
+
+@pytest.mark.parametrize(
+    "args", [["nope"], ["serve", "--port", "65536"], ["serve", "--port", "x"], ["serve", "extra"], ["check", "--nope"]]
+)
+def test_wrong_usage_exits_2(args: list[str]) -> None:
+    result = asbru(*args)
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    assert "Error: " in result.stderr
+
+
+@pytest.mark.parametrize("command", ["serve", "check"])
+def test_a_wrong_configuration_exits_2_and_says_where(command: str, tmp_path: Path) -> None:
+    file = tmp_path / "wrong.yaml"
+    file.write_text(f"auth: {{master_key: {SECRET}}}\nsever: {{}}\n")
+    for result in (asbru(command, "--config", str(file)), asbru(command, ASBRU_CONFIG=str(file))):
+        assert result.exit_code == 2
+        assert result.stdout == ""
+        assert result.stderr == (
+            f"asbru: the configuration is wrong\n{file}:2: sever: unknown key `sever`; did you mean `server`?\n"
+        )
+
+
+def test_a_missing_configuration_exits_2() -> None:
+    result = asbru("serve", "--config", "gone.yaml")
+    assert result.exit_code == 2
+    assert "gone.yaml: cannot be read: No such file or directory" in result.stderr
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1"])
+def test_an_open_gateway_is_not_served_to_others(host: str) -> None:
+    result = asbru("serve", "--host", host)
+    assert result.exit_code == 2
+    assert "environment: server.host: reachable from other machines, and no key is required" in result.stderr
+
+
+def test_an_open_gateway_is_served_to_others_when_that_is_said(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no key is required"):
+        cli.configured(None, host="0.0.0.0", port=0)
+    assert cli.configured(None, host="0.0.0.0", port=0, insecure_open=True).server.host == "0.0.0.0"
+
+
+def test_the_configuration_is_read_anew_with_the_same_options(tmp_path: Path) -> None:
+    file = tmp_path / "asbru.yaml"
+    file.write_text("server: {port: 1}\nmodels: {a: [sandbox/x]}")
+    first = cli.configured(file, port=2, log_records=True)
+    assert (first.server.port, first.log.records, list(first.models)) == (2, "-", ["a"])
+    file.write_text("server: {port: 1}\nmodels: {b: [sandbox/x]}")
+    second = cli.configured(file, port=2, log_records=True)
+    assert (second.server.port, second.log.records, list(second.models)) == (2, "-", ["b"])
+    file.write_text("server: {host: 0.0.0.0}")
+    with pytest.raises(ConfigError) as caught:
+        cli.configured(file)
+    assert [dotted(problem.path) for problem in caught.value.problems] == ["server.host"]
+
+
+def test_check_prints_what_it_understood_without_secrets(tmp_path: Path) -> None:
+    (tmp_path / "asbru.yaml").write_text(
+        f"{{auth: {{master_key: {SECRET}}}, providers: {{anthropic: {{keys: [{{value: env.KEY}}]}}}}}}"
+    )
+    plain, as_json = asbru("check", KEY=SECRET), asbru("check", "--json", KEY=SECRET)
+    assert plain.exit_code == as_json.exit_code == 0
+    assert plain.stderr == as_json.stderr == ""
+    assert SECRET not in plain.output + as_json.output
+    config = json.loads(as_json.stdout)
+    assert yaml.safe_load(plain.stdout) == config
+    assert config["auth"] == {"required": True, "allow_direct_keys": False, "master_key": "***"}
+    assert config["providers"]["anthropic"]["keys"][0]["value"] == "env.KEY"
+    assert config["providers"]["anthropic"]["base_url"] == "https://api.anthropic.com"
+
+
+def test_what_check_prints_is_a_configuration(tmp_path: Path) -> None:
+    (tmp_path / "asbru.yaml").write_text("providers: {anthropic: {keys: [{value: env.KEY}]}}\nlog: {records: off}")
+    printed = asbru("check", KEY=SECRET).stdout
+    (tmp_path / "again.yaml").write_text(printed)
+    assert asbru("check", "--config", "again.yaml", KEY=SECRET).stdout == printed
+
+
+def test_check_tells_programs_what_is_wrong(tmp_path: Path) -> None:
+    (tmp_path / "asbru.yaml").write_text("server:\n  hots: x\n")
+    result = asbru("check", "--json")
+    assert result.exit_code == 2
+    assert json.loads(result.stdout) == {
+        "file": "asbru.yaml",
+        "problems": [{"path": "server.hots", "line": 2, "message": "unknown key `hots`; did you mean `host`?"}],
+    }
+
+
+def test_check_says_when_serve_would_refuse(tmp_path: Path) -> None:
+    (tmp_path / "asbru.yaml").write_text("server: {host: 0.0.0.0}")
+    result = asbru("check")
+    assert result.exit_code == 0
+    assert "`serve` needs --insecure-open" in result.stderr
+
+
+def test_check_prints_the_schema_whatever_the_configuration(tmp_path: Path) -> None:
+    (tmp_path / "asbru.yaml").write_text("not: valid")
+    result = asbru("check", "--schema")
+    assert result.exit_code == 0
+    assert json.loads(result.stdout)["$defs"]["Server"]["properties"]["port"]["maximum"] == 65535
+
+
+def test_keys_generate_prints_a_key_and_its_digest() -> None:
+    as_json = json.loads(asbru("keys", "generate", "--json").stdout)
+    assert as_json["key"].startswith("sk-bf-")
+    assert as_json["digest"] == digest(as_json["key"])
+    lines = dict(line.split() for line in asbru("keys", "generate").stdout.splitlines())
+    assert digest(lines["key:"]) == lines["digest:"]
+    assert lines["key:"] != as_json["key"]
+
+
+def test_a_generated_key_and_its_digest_can_be_configured(tmp_path: Path) -> None:
+    made = json.loads(asbru("keys", "generate", "--json").stdout)
+    keys = [{"name": "a", "value": made["key"]}, {"name": "b", "digest": made["digest"]}]
+    (tmp_path / "asbru.json").write_bytes(msgspec.json.encode({"virtual_keys": keys[1:]}))
+    assert asbru("check", "--config", "asbru.json").exit_code == 0
+    (tmp_path / "asbru.json").write_bytes(msgspec.json.encode({"virtual_keys": keys}))
+    assert "virtual_keys[1]: is the same key as virtual_keys[0]" in asbru("check", "--config", "asbru.json").stderr
+
+
+PRINT_IMPORTS = """
+import sys
+from click.testing import CliRunner
+before = set(sys.modules)
+from asbru.cli import main
+assert CliRunner().invoke(main, sys.argv[1:]).exit_code == 0
+print(*sorted(set(sys.modules) - before))
+"""
+
+
+def imported_by(*args: str) -> set[str]:
+    """What a command imports that nothing before it did."""
+    result = subprocess.run([sys.executable, "-c", PRINT_IMPORTS, *args], capture_output=True, text=True, check=True)
+    return set(result.stdout.split())
+
+
+def test_a_command_imports_no_more_than_it_uses(tmp_path: Path) -> None:
+    (tmp_path / "a.toml").touch()
+    assert not imported_by("--version") & {"msgspec", "yaml", "uvloop", "asyncio", "asbru.config", "asbru.app"}
+    assert not imported_by("check", "--config", "a.toml", "--json") & {"yaml", "difflib", "uvloop", "asbru.app"}
+
+
+def test_asbru_is_a_module_and_a_command() -> None:
+    for command in ([sys.executable, "-m", "asbru"], [str(Path(sys.executable).with_name("asbru"))]):
+        result = subprocess.run([*command, "--version"], capture_output=True, text=True, check=True)
+        assert result.stdout == f"asbru {__version__}\n"
