@@ -12,9 +12,9 @@ seconds.
                (`abandon`) lets the next request probe. A probe that is never heard of again loses its slot in time.
 
 Every `check` that let a request go must be followed by exactly one of `success` (at the first content, not at the end
-of a long stream), `failure` (when the retry decision says that it counts) and `abandon`. Client faults, 429s and refused
-credentials are none of a breaker's business: they end in `abandon`. A provider's only candidate has a breaker like any
-other: it fails fast instead of making every request wait for the same time-out.
+of a long stream), `failure` (when the retry decision says that it counts) and `abandon`. Client faults, 429s and
+refused credentials are none of a breaker's business: they end in `abandon`. A provider's only candidate has a breaker
+like any other: it fails fast instead of making every request wait for the same time-out.
 
 `Cooldowns`, one per key: what a 429 or a refused credential puts a key to rest for. It ends with time alone.
 

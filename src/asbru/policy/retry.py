@@ -93,6 +93,7 @@ _KINDS: dict[str, Row] = {
     "too_large": _NONSENSE,
     # Not the provider's fault: all our connections to it are busy, or our own time is up.
     "no_connection": Row(next_candidate=True, error="shed"),
+    "wait_timeout": Row(next_candidate=True, error="shed"),
     "deadline": Row(error="upstream_timeout"),
 }
 

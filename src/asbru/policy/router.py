@@ -39,7 +39,7 @@ Catalog = Mapping[str, tuple[str, ...]]
 
 _MAX_NAME_CHARS = 512
 _MAX_SHOWN_CHARS = 100
-_MAX_COMPARED = 2_000
+_MAX_COMPARED = 500  # the search for the nearest name takes up to 10 ms then
 
 _weight = attrgetter("weight")
 
@@ -171,7 +171,7 @@ class Table:
             return (Target(next(allowed, known[0]), model),), "catalog"
         if self.default_provider is not None:
             return (Target(self.default_provider, model),), "default"
-        raise self._not_found(model, catalog)
+        raise self._not_found(model, principal, catalog)
 
     def _eligible(self, model: str, grants: Mapping[str, Grant], catalog: Catalog, *, exactly: bool) -> list[Grant]:
         """The grants of a virtual key that may serve a bare name."""
@@ -331,13 +331,14 @@ class Table:
             if self._refusal(principal, target.provider, target.model, own_key=own_key) is None:
                 yield target
 
-    def _not_found(self, model: str, catalog: Catalog) -> GatewayError:
+    def _not_found(self, model: str, principal: Principal, catalog: Catalog) -> GatewayError:
         if not self.providers:
             return GatewayError("not_found", "No provider is configured")
         near: list[str] = []
         if len(model) <= _MAX_SHOWN_CHARS:
             known = list(dict.fromkeys((*self.aliases, *self._configured, *catalog)))[:_MAX_COMPARED]
-            near = get_close_matches(model, known, n=3, cutoff=0.5)
+            near = get_close_matches(model, known, n=3, cutoff=0.6)
+            near = [name for name in near if any(self._usable(principal, self.listed_targets(name, catalog)))]
         hint = f"the nearest known are {', '.join(near)}" if near else "name its provider, as in provider/model"
         return GatewayError("not_found", f"model: no provider is known for {_shown(model)}; {hint}")
 

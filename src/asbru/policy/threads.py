@@ -36,8 +36,8 @@ def resume(
     """The one target for a request that continues a thread, and the name of the key to use there.
 
     ``place`` is what `Affinity.get` says of the previous message; ``own_key``: the first target is served with the
-    caller's own key (then the name is `OWN_KEY`). A place that is forgotten, as after a restart, is still plain when the
-    first target has a single key. Raises `GatewayError` when it is not plain, or when the place is gone.
+    caller's own key (then the name is `OWN_KEY`). A place that is forgotten, as after a restart, is still plain when
+    the first target has a single key. Raises `GatewayError` when it is not plain, or when the place is gone.
     """
     for index, target in enumerate(targets):
         if target.provider not in relaying:
