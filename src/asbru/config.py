@@ -60,6 +60,8 @@ class Server(Section, frozen=True):
     """Address to listen on. Anything but loopback needs ``auth``, or ``--insecure-open``."""
     port: Port = 8080
     """Port to listen on; 0 takes a free one."""
+    public_url: Text | None = None
+    """Where clients reach the gateway, such as ``https://llm.example``; by default what their requests say."""
     max_header_bytes: PositiveInt = 65_536
     """The largest request head; a larger one is answered with 431."""
     max_body_bytes: PositiveInt = 33_554_432

@@ -35,6 +35,12 @@ DIGEST = "0" * 64
             "`sandbx` is not a configured provider; did you mean `sandbox`?",
         ),
         ("stream: {ping_s: 300}", "stream.ping_s", "must be below `stream.idle_s`, or no ping is ever sent"),
+        (
+            "server: {cors: {origins: ['*', 'https://app.example', 'https://app.example/']}}",
+            "server.cors.origins[2]",
+            "must be what browsers send, such as https://app.example, or *",
+        ),
+        ("server: {public_url: 'https://u:p@host'}", "server.public_url", "must not hold a user name or password"),
         # aliases
         ("models: {fast: []}", "models.fast", "has no candidates"),
         (
@@ -197,7 +203,7 @@ models: {fast: [eu/claude-x, eu/gpt-y]}
         ("https://eu.example:x", "is not a URL"),
         ("https://[::1", "is not a URL"),
         ("https://eu_.ex$mple", "has no valid host and port"),
-        ("https://user@eu.example", "holds a user name or password; credentials go into `keys`"),
+        ("https://user@eu.example", "must not hold a user name or password"),
         ("https://eu.example?x=1", "must not have a query or a fragment"),
         ("https://eu.example/?", "must not have a query or a fragment"),
         ("https://eu.example/#x", "must not have a query or a fragment"),

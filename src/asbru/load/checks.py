@@ -27,6 +27,7 @@ Note = Callable[[Path, str], object]
 
 UNSPECIFIED = ("0.0.0.0", "::")  # noqa: S104  (every address of this machine)
 _RFC_3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)")
+_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[a-z0-9._:\[\]-]+")
 _HOST = re.compile(r"[A-Za-z0-9._-]+")
 
 
@@ -35,6 +36,11 @@ def check(config: Config, environ: Mapping[str, str], decoder: Decoder) -> None:
     note = decoder.note
     _check_auth(config, note)
     _check_default_provider(config, note)
+    if config.server.public_url is not None and (fault := _url_fault(config.server.public_url)) is not None:
+        note(("server", "public_url"), fault)
+    for index, origin in enumerate(config.server.cors.origins):
+        if origin != "*" and not _ORIGIN.fullmatch(origin):
+            note(("server", "cors", "origins", index), "must be what browsers send, such as https://app.example, or *")
     for name, provider in config.providers.items():
         _check_provider(config, name, provider, environ, note)
     _check_aliases(config, note)
@@ -134,7 +140,7 @@ def _check_patterns(provider: str, patterns: tuple[str, ...], path: Path, note: 
 
 
 def _url_fault(url: str) -> str | None:
-    """What is wrong with a base URL; never quotes it, it may hold a password."""
+    """What is wrong with a URL that paths are added to; never quotes it, it may hold a password."""
     if not url.isascii() or not url.isprintable() or " " in url:
         return "holds a space or a character that a URL may not have"
     try:
@@ -145,7 +151,7 @@ def _url_fault(url: str) -> str | None:
     if parts.scheme not in ("http", "https"):
         return "must begin with https:// or http://"
     if "@" in parts.netloc:
-        return "holds a user name or password; credentials go into `keys`"
+        return "must not hold a user name or password"
     host = parts.hostname or ""
     if port == 0 or not (_HOST.fullmatch(host) or "[" in parts.netloc):
         return "has no valid host and port"

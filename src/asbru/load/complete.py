@@ -2,7 +2,7 @@
 
 Afterwards every provider has a dialect, a base URL (but for an embedded one, which gets its own when it is started)
 and named keys; ``auth.required`` and ``routing.default_provider`` are decided. Nothing that was said is changed, except
-that a base URL loses its trailing slash.
+that URLs lose their trailing slash.
 """
 
 from __future__ import annotations
@@ -41,7 +41,8 @@ def complete(config: Config, environ: Mapping[str, str], decoder: Decoder) -> Co
     routing = config.routing
     if routing.default_provider is None:
         routing = replace(routing, default_provider=_default_provider(providers))
-    return replace(config, providers=providers, auth=auth, routing=routing)
+    server = replace(config.server, public_url=_trimmed(config.server.public_url))
+    return replace(config, server=server, providers=providers, auth=auth, routing=routing)
 
 
 def _other(name: str, provider: Provider, known: Mapping[str, KnownProvider], decoder: Decoder) -> Provider:

@@ -1,0 +1,158 @@
+"""The words of docs/reference that no source holds: introductions and meanings, keyed by what the source names."""
+
+from __future__ import annotations
+
+from typing import Final
+
+CONFIGURATION: Final = """
+One file, YAML, JSON or TOML: the one that `--config` names, or `ASBRU_CONFIG`, or `./asbru.yaml` if it exists. There
+need not be one: a known provider whose usual environment variable is set needs no entry, and with no provider at all
+the built-in sandbox is used. [asbru.example.yaml](../asbru.example.yaml) shows most of it.
+
+`asbru check` says everything that is wrong with a file, with line, place and the nearest valid name, or prints the
+configuration as it is understood, without its secrets. `asbru check --schema` prints its JSON Schema. Unknown keys are
+errors, and so is an entry that could never take effect. SIGHUP reads the file anew; when it is wrong, the old
+configuration stays.
+
+**Secrets** (and `base_url`) are given as `env.NAME` or `os.environ/NAME` (an environment variable), `file:/path` (a
+file's content), or as they are. A missing variable or file is an error, an empty one too. Surrounding white space is
+removed. Secrets are never printed, logged or shown.
+
+**YAML** is read as version 1.2 means it: `off`, `no` and dates are text, booleans are `true` and `false`. Anchors and
+aliases work; tags, merge keys and repeated keys are errors.
+
+`ASBRU_MASTER_KEY` sets `auth.master_key` when the file does not. A known provider needs neither `dialect` nor
+`base_url`, and takes its key from its usual variable unless it has `keys` or a `base_url` of its own:
+"""
+
+COMMAND_LINE: Final = """
+Data goes to standard output, everything else to standard error. Exit codes: 0 clean, 1 unexpected, 2 usage or
+configuration, 3 cannot start (the port is in use).
+
+| variable | meaning |
+|---|---|
+| `ASBRU_CONFIG` | the configuration file, when `--config` is not given |
+| `ASBRU_MASTER_KEY` | the operator's token, when the configuration has none |
+| `ANTHROPIC_API_KEY` | configures the provider `anthropic` by itself |
+| `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY`, `NO_PROXY` | the proxy towards providers that have none of their own |
+"""
+
+ROUTES_BEFORE: Final = """
+Each of these exists under every prefix: {prefixes}; the `/health` routes only without one. Case matters, one trailing
+slash does not, the query string is not part of the match. An unknown path is 404 `not_found_error`, a wrong method 405.
+OPTIONS is answered for browsers (`server.cors`).
+"""
+
+# Path as shown, a path that matches it, what it is.
+ROUTES: Final = [
+    ("/v1/messages", "/v1/messages", "create a message; `stream: true` answers with server-sent events"),
+    (
+        "/v1/messages/{anything}",
+        "/v1/messages/x",
+        "the same, for any sub-path that is no other route and resembles none",
+    ),
+    ("/v1/messages/count_tokens", "/v1/messages/count_tokens", "count the tokens of a request; never a paid message"),
+    ("/v1/messages/batches", "/v1/messages/batches", "create a message batch; list batches"),
+    ("/v1/messages/batches/{id}", "/v1/messages/batches/x", "one batch; delete it"),
+    ("/v1/messages/batches/{id}/cancel", "/v1/messages/batches/x/cancel", "cancel a batch"),
+    ("/v1/messages/batches/{id}/results", "/v1/messages/batches/x/results", "a batch's results, streamed"),
+    ("/v1/models", "/v1/models", "the models that the caller may use, from memory (`limit`, `before_id`, `after_id`)"),
+    ("/v1/models/{id}", "/v1/models/x", "one model; asked of the provider when it is not in memory"),
+    ("/v1/files", "/v1/files", "upload a file, streamed through; list files"),
+    ("/v1/files/{id}", "/v1/files/x", "a file's metadata; delete it"),
+    ("/v1/files/{id}/content", "/v1/files/x/content", "a file's content, streamed"),
+    ("/v1/complete", "/v1/complete", "legacy text completion, passed through"),
+    ("/", "/", "200, for clients that look whether somebody is there"),
+    ("/api/hello", "/api/hello", "the same"),
+    ("/health", "/health", "200 while requests are accepted, 503 while the gateway drains"),
+    ("/health/ready", "/health/ready", "the same"),
+    ("/health/live", "/health/live", "200 as long as the process answers"),
+]
+
+LIMITS: Final = {
+    "none": "",
+    "body": "`server.max_body_bytes`",
+    "batch": "`server.max_batch_body_bytes`",
+    "file": "`server.max_file_bytes`",
+}
+
+HEADERS_BEFORE: Final = """
+Credentials are read from {credentials} (`authorization` with the scheme Bearer). A value that begins with `sk-bf-`, and
+any value of `x-bf-vk`, is a virtual key; the master key is the operator's; anything else is the caller's own provider
+key, used for the first candidate only and only with `auth.allow_direct_keys`. Two different virtual keys are refused.
+"""
+
+REQUEST_HEADERS: Final = {
+    "x-bf-vk": "virtual key",
+    "x-bf-session-id": "keep a conversation on the provider and key that hold its prompt cache",
+    "x-claude-code-session-id": "the same, when `x-bf-session-id` is absent; it stands in the record",
+    "x-claude-code-agent-id": "stands in the record",
+    "x-claude-code-parent-agent-id": "stands in the record",
+    "x-bf-eh-<name>": "forward header `<name>` upstream (credentials, hop-by-hop headers and `host` never)",
+    "x-bf-dim-<name>": "a dimension of the record (bounded)",
+    "x-bf-api-key": "pin one of the gateway's stored provider keys by its name or id",
+    "x-bf-api-key-id": "the same",
+    "x-asbru-dry-run": "`true`: answer with the plan (candidates, reasons, cost range) and call nobody",
+}
+
+UPSTREAM: Final = """
+Every header goes to the provider as it came, except credentials ({credentials}), cookies, `host`, `content-length`,
+`content-encoding`, `accept-encoding`, `expect`, `forwarded`, `via`, `x-forwarded-*`, `x-real-ip`, `proxy-*`, hop-by-hop
+headers ({hop_by_hop}), and what is said to the gateway itself (`x-bf-*`, `x-asbru-*`). So `anthropic-version`,
+`anthropic-beta`, `idempotency-key`, `user-agent`, `x-stainless-*`, `x-claude-code-*` and all unknown ones go
+through. At most {dimensions} dimensions are kept, {characters} characters each.
+"""
+
+RESPONSE_BEFORE: Final = """
+Every end-to-end header of the provider's answer goes through as it came, its `request-id`, `retry-after`,
+`anthropic-ratelimit-*` and `x-should-retry` among them. Added are:
+"""
+
+RESPONSE_HEADERS: Final = {
+    "request-id": "the provider's when there is one, otherwise the gateway's; on errors too",
+    "x-asbru-request-id": "the gateway's id of the exchange, on every answer; it stands in the record",
+    "x-asbru-provider": "the provider that served",
+    "x-asbru-model": "the model that served, as the provider was asked for it",
+    "x-asbru-attempts": "every attempt with its outcome: `anthropic/claude-x 529 812ms; eu/claude-x 200 640ms`",
+    "x-asbru-upstream-ms": "the time the provider took",
+    "x-asbru-overhead-us": "the time the gateway took itself",
+    "x-asbru-cost-usd": "what it cost, where the price is known; not on streams",
+    "x-asbru-reason": "the kind of an error of the gateway's own: see [errors](errors.md)",
+    "x-should-retry": "on errors of the gateway's own whose status alone would mislead a client's retry loop",
+    "x-bifrost-request-id": "as `x-asbru-request-id`, for clients of Bifrost",
+    "x-bifrost-provider": "as `x-asbru-provider`",
+    "x-bifrost-resolved-model": "as `x-asbru-model`",
+    "x-bifrost-fallback-index": "which fallback served, from 1; absent when the primary did",
+    "x-bifrost-upstream-latency-ms": "as `x-asbru-upstream-ms`",
+}
+
+ERRORS_BEFORE: Final = """
+Errors that the gateway itself makes, in the shape of the Messages API:
+`{"type": "error", "error": {"type": …, "message": …}, "request_id": …}`. In a stream that has begun the same object is
+the data of a last `event: error`. Errors of a provider that speaks the client's dialect are not among these: status,
+body and headers go through as they came, except that a refused key of the gateway's own is `upstream_credentials`.
+Every 429 and 503 of the gateway's own carries `retry-after`.
+"""
+
+ERRORS: Final = {
+    "virtual_key_required": "no credential where one is required, or one that is not accepted here",
+    "virtual_key_not_found": "a virtual key that is not known",
+    "virtual_key_blocked": "the virtual key is disabled or has expired",
+    "model_blocked": "the virtual key may not use the model, or no key of the provider may serve it",
+    "provider_blocked": "the virtual key may not use the provider",
+    "invalid_request": "the body is not JSON, or a field or header that the gateway itself needs is wrong",
+    "not_found": "nothing at this path, or no provider for this model",
+    "method_not_allowed": "the path does not take this method",
+    "request_timeout": "the client stopped sending",
+    "too_large": "the body is larger than its bound",
+    "unsupported_media_type": "a content type or content encoding that is not read",
+    "headers_too_large": "the request's head is larger than its bound",
+    "internal": "a fault of the gateway; its log has the details",
+    "shed": "too many requests wait already",
+    "no_candidate": "every candidate's circuit breaker is open, or every key cools down",
+    "draining": "the gateway is shutting down",
+    "upstream_credentials": "the provider refused a key that the gateway holds",
+    "upstream_invalid": "the provider's answer could not be understood, or broke off",
+    "upstream_unreachable": "no connection to the provider could be had",
+    "upstream_timeout": "the provider took too long",
+}
