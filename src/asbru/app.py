@@ -1,0 +1,140 @@
+"""The composition root: a Config becomes a running process. The only file that sees every layer."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import sys
+from collections.abc import Callable
+
+import msgspec
+import uvloop
+
+from asbru.config import Config, Server
+from asbru.gateway import Gateway
+from asbru.load import ConfigError, describe
+from asbru.pipeline import handle
+from asbru.server.exchange import Exchange
+from asbru.server.serve import Service
+from asbru.telemetry.records import open_records
+
+log = logging.getLogger("asbru")
+
+CLEAN, UNEXPECTED, CONFIGURATION, CANNOT_START = 0, 1, 2, 3
+SANDBOX = "sandbox"
+
+
+class App:
+    """One process: the current `Gateway`, the listener in front of it, the sandbox behind it when it is wanted."""
+
+    def __init__(self, config: Config, reload: Callable[[], Config] | None = None) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._reload = reload
+        self._sandbox: Service | None = None
+        self._records = open_records(config.log.records, self._loop)
+        self._retired: set[asyncio.Task[None]] = set()
+        self.config = config
+        self.gateway: Gateway
+        self.service = Service(self._handle, config.server, on_reload=self.reload)
+
+    async def _handle(self, exchange: Exchange) -> None:
+        await handle(exchange, self.gateway)
+
+    async def start(self) -> None:
+        """Listen; raises OSError when the port cannot be had."""
+        self.gateway = await self._build(self.config)
+        await self.service.start()
+        self.gateway.catalog.start()
+        self._prices = self._loop.run_in_executor(None, self.gateway.prices.load)
+
+    async def _build(self, config: Config) -> Gateway:
+        return Gateway(await self._with_sandbox(config), os.environ, self._records, lambda: self.service.draining)
+
+    async def _with_sandbox(self, config: Config) -> Config:
+        """The configuration with the embedded sandbox's address in it, when it names a sandbox without one."""
+        provider = config.providers.get(SANDBOX)
+        if provider is None or provider.base_url is not None:
+            return config
+        if self._sandbox is None:
+            from asbru.sandbox.app import handler
+
+            self._sandbox = Service(handler(), Server(port=0, drain_s=0))
+            await self._sandbox.start()
+        provider = msgspec.structs.replace(provider, base_url=f"http://127.0.0.1:{self._sandbox.port}")
+        return msgspec.structs.replace(config, providers={**config.providers, SANDBOX: provider})
+
+    def reload(self) -> None:
+        """Take the configuration anew; a wrong one changes nothing."""
+        if self._reload is None:
+            return
+        try:
+            config = self._reload()
+        except ConfigError as error:
+            log.error("the new configuration is wrong, the old one stays: %s", error)
+            return
+        task = self._loop.create_task(self._swap(config))
+        self._retired.add(task)
+        task.add_done_callback(self._retired.discard)
+
+    async def _swap(self, config: Config) -> None:
+        fresh = await self._build(config)
+        old, self.gateway = self.gateway, fresh
+        if config.server != self.config.server or config.log != self.config.log:
+            log.warning("changes of `server` and `log` take effect at the next start")
+        self.config = config
+        fresh.catalog.start()
+        await self._loop.run_in_executor(None, fresh.prices.load)
+        log.info("configuration reloaded")
+        await old.retire()
+
+    async def stop(self) -> None:
+        """End what runs behind the listener, which has drained."""
+        await self.gateway.close()
+        if self._sandbox is not None:
+            await self._sandbox.stop()
+        self._records.close()
+
+
+def serve(config: Config, *, reload: Callable[[], Config] | None = None) -> int:
+    """Run until told to end; returns the exit code."""
+    _log_to_stderr(config.log.level)
+
+    async def main() -> int:
+        app = App(config, reload)
+        try:
+            await app.start()
+        except OSError as error:
+            print(f"asbru: cannot listen: {error}", file=sys.stderr)  # noqa: T201
+            return CANNOT_START
+        for line in describe(app.config, app.service.port):
+            print(line, flush=True)  # noqa: T201
+        try:
+            return await app.service.run()
+        finally:
+            await app.stop()
+
+    return uvloop.run(main())
+
+
+def serve_sandbox(host: str, port: int) -> int:
+    """Run the sandbox provider alone."""
+    from asbru.sandbox.app import handler
+
+    _log_to_stderr("info")
+
+    async def main() -> int:
+        service = Service(handler(), Server(host=host, port=port))
+        try:
+            await service.start()
+        except OSError as error:
+            print(f"asbru: cannot listen: {error}", file=sys.stderr)  # noqa: T201
+            return CANNOT_START
+        print(f"sandbox provider on http://{host}:{service.port}", flush=True)  # noqa: T201
+        return await service.run()
+
+    return uvloop.run(main())
+
+
+def _log_to_stderr(level: str) -> None:
+    logging.basicConfig(level=level.upper(), format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stderr)

@@ -1,0 +1,110 @@
+"""What the gateway reads of a request's body, and the body as each candidate gets it.
+
+The body is not parsed into objects: its top level is split once, a handful of values are read, and for a candidate
+only the members that must differ are replaced (`model`) or removed (`fallbacks`, when it is a list of names and so
+meant for the gateway). Wrong values of the fields read here are refused with the field's name; everything else is the
+provider's business.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from asbru.dialects import splice
+from asbru.errors import GatewayError
+
+MAX_FALLBACKS = 16
+MAX_MODEL_CHARS = 512
+
+
+class _Thread(msgspec.Struct):
+    type: str = ""
+    previous_message_id: str | None = None
+
+
+def _field(members: splice.Members, name: str, type: type, says: str) -> object:
+    raw = members.get(name)
+    if raw is None or raw == b"null":
+        return None
+    try:
+        return msgspec.json.decode(raw, type=type)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        raise GatewayError("invalid_request", f"{name}: {says}") from None
+
+
+class Asked:
+    """A request's body and what it asks for.
+
+    ``fallbacks`` holds model names meant for the gateway; a provider's own ``fallbacks`` stay in the body.
+    ``thread`` is ``None`` or the thread's type, and ``previous_message_id`` goes with ``continue``.
+    """
+
+    __slots__ = (
+        "_members",
+        "_own_fallbacks",
+        "_spliced",
+        "body",
+        "fallbacks",
+        "model",
+        "previous_message_id",
+        "stream",
+        "thread",
+    )
+
+    def __init__(self, body: bytes) -> None:
+        try:
+            members = splice.split(body)
+        except splice.SpliceError as error:
+            raise GatewayError("invalid_request", str(error)) from None
+        self.body = body
+        self._members = members
+        model = _field(members, "model", str, "Input should be a valid string")
+        if model is None:
+            raise GatewayError("invalid_request", "model: Field required")
+        assert isinstance(model, str)
+        if not 0 < len(model) <= MAX_MODEL_CHARS:
+            raise GatewayError("invalid_request", f"model: String should have 1 to {MAX_MODEL_CHARS} characters")
+        self.model: str = model
+        self.stream = _field(members, "stream", bool, "Input should be a valid boolean") is True
+        self.fallbacks = self._read_fallbacks()
+        self.thread: str | None = None
+        self.previous_message_id: str | None = None
+        if "thread" in members:
+            thread = _field(members, "thread", _Thread, "Input should be a valid dictionary")
+            if isinstance(thread, _Thread):
+                self.thread = thread.type
+                self.previous_message_id = thread.previous_message_id
+        self._spliced: tuple[str, bytes] | None = None
+
+    def _read_fallbacks(self) -> tuple[str, ...]:
+        self._own_fallbacks = False
+        raw = self._members.get("fallbacks")
+        if raw is None or not raw.startswith(b"["):
+            return ()
+        try:
+            names = msgspec.json.decode(raw, type=list[str])
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            return ()  # Anthropic's own fallbacks are objects: theirs to read
+        if len(names) > MAX_FALLBACKS:
+            raise GatewayError("invalid_request", f"fallbacks: List should have at most {MAX_FALLBACKS} items")
+        self._own_fallbacks = True
+        return tuple(names)
+
+    @property
+    def max_tokens(self) -> int:
+        """The most output tokens it may cost; 0 when the field is missing or wrong, which the provider refuses."""
+        value = _field(self._members, "max_tokens", int, "Input should be a valid integer")
+        return value if isinstance(value, int) else 0
+
+    def body_for(self, model: str) -> bytes:
+        """The body to send upstream for ``model``; the client's own bytes when nothing has to change."""
+        changes: dict[str, bytes | None] = {}
+        if model != self.model:
+            changes["model"] = msgspec.json.encode(model)
+        if self._own_fallbacks:
+            changes["fallbacks"] = None
+        if not changes:
+            return self.body
+        if self._spliced is None or self._spliced[0] != model:
+            self._spliced = model, splice.replace(self.body, self._members, changes)
+        return self._spliced[1]

@@ -1,0 +1,181 @@
+"""One exchange in progress: its head as read, its Record, its clock, and the headers its answer carries.
+
+A `Call` is made when the exchange begins and settled exactly once when it ends, whichever way it ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Sequence
+from itertools import count
+from time import monotonic, time
+
+from asbru.errors import GatewayError, Headers, render
+from asbru.gateway import Gateway
+from asbru.headers import Ingress
+from asbru.heartbeat import PING, Heartbeat
+from asbru.policy.auth import Principal
+from asbru.policy.keys import OWN_KEY, Key
+from asbru.policy.patterns import Patterns
+from asbru.policy.router import Target
+from asbru.record import Attempt, Record
+from asbru.server.exchange import Exchange
+
+EVENT_STREAM: Headers = [
+    (b"content-type", b"text/event-stream; charset=utf-8"),
+    (b"cache-control", b"no-cache"),
+]
+CLIENT_GONE = 499  # nginx's status for a client that closed its connection first; only ever in records
+
+_ANY, _NONE = Patterns("*"), Patterns(())
+
+_run = os.urandom(6).hex()
+_serial = count(1)
+
+
+def new_request_id() -> str:
+    """An id unique over processes and restarts: 48 random bits of this process and a serial number."""
+    return f"req_{_run}{next(_serial):010x}"
+
+
+class Call:
+    """The exchange, what is known of it so far, and what every answer to it says."""
+
+    __slots__ = (
+        "_heartbeat",
+        "exchange",
+        "gateway",
+        "ingress",
+        "loop",
+        "own_key",
+        "pin",
+        "principal",
+        "record",
+        "request_id",
+        "started",
+        "streaming",
+    )
+
+    def __init__(self, exchange: Exchange, gateway: Gateway) -> None:
+        self.exchange = exchange
+        self.gateway = gateway
+        self.loop = asyncio.get_running_loop()
+        self.started = monotonic()
+        self.request_id = exchange.request_id = new_request_id()
+        self.record = Record(
+            request_id=self.request_id,
+            started_unix_ms=int(time() * 1000),
+            method=exchange.method,
+            route="",
+            attempts=[],
+        )
+        self.ingress: Ingress
+        self.principal: Principal
+        self.own_key: Key | None = None
+        """The caller's own provider key, for the first target only."""
+        self.pin: str | None = None
+        """The stored key that the request insists on, or that its thread lives at."""
+        self.streaming = False
+        """The response is an event stream, so that an error can still be said in it."""
+        self._heartbeat: Heartbeat | None = None
+
+    def identify(self) -> None:
+        """Read the head and find out who is asking; raises `GatewayError` when they may not."""
+        self.ingress = ingress = Ingress(self.exchange.headers)
+        record = self.record
+        self.principal = self.gateway.auth.identify(self.exchange.headers, record.started_unix_ms / 1000)
+        record.principal = self.principal.name
+        record.dimensions = ingress.dimensions
+        record.session_id = ingress.session
+        if self.principal.direct is not None:
+            self.own_key = Key(OWN_KEY, OWN_KEY, self.principal.direct, 1.0, _ANY, _NONE, {})
+        self.pin = ingress.text(b"x-bf-api-key") or ingress.text(b"x-bf-api-key-id")
+        record.agent_id = ingress.text(b"x-claude-code-agent-id")
+        record.parent_agent_id = ingress.text(b"x-claude-code-parent-agent-id")
+
+    def targets(self, model: str, fallbacks: Sequence[str] = ()) -> list[Target]:
+        """Where a model's name leads for this caller, in order; raises `GatewayError` when nowhere."""
+        gateway = self.gateway
+        targets = gateway.table.targets(
+            model,
+            fallbacks,
+            self.principal,
+            gateway.catalog.providers_of,
+            rand=gateway.rand(),
+            session=self.record.session_id,
+        )
+        return targets if self.pin is None else gateway.table.pinned(targets, self.pin)
+
+    def begin_heartbeat(self) -> Heartbeat:
+        """From the first event stream that an upstream opens, silence towards the client is filled."""
+        if self._heartbeat is None:
+            self._heartbeat = Heartbeat(self.loop, self.gateway.config.stream.ping_s, self._ping)
+        return self._heartbeat
+
+    async def _ping(self) -> None:
+        """One ping. Before any content it opens the stream with nothing else, so that another candidate may follow."""
+        exchange = self.exchange
+        if not exchange.started:
+            self.streaming = True
+            self.record.status = 200
+            await exchange.start(200, [*EVENT_STREAM, *self.own_headers()])
+        await exchange.write(PING)
+
+    def require_json(self) -> None:
+        """Raises `GatewayError` for a body that says it is something else; one that says nothing is taken for JSON."""
+        content_type = self.ingress.said.get(b"content-type", b"application/json")
+        media_type = content_type.partition(b";")[0].strip().lower()
+        if media_type != b"application/json" and not media_type.endswith(b"+json"):
+            raise GatewayError("unsupported_media_type", "content-type: must be application/json")
+
+    def own_headers(self) -> Headers:
+        """What every answer carries, whoever made it."""
+        identity = self.request_id.encode("ascii")
+        return [(b"request-id", identity), (b"x-asbru-request-id", identity), (b"x-bifrost-request-id", identity)]
+
+    def attempt_header(self) -> bytes:
+        return b"; ".join(attempt_line(attempt) for attempt in self.record.attempts)
+
+    def overhead_us(self) -> int:
+        """Our own time so far, waits for upstreams left out."""
+        waited_ms = sum(attempt.duration_ms for attempt in self.record.attempts)
+        return max(0, int((monotonic() - self.started) * 1e6 - waited_ms * 1e3))
+
+    async def refuse(self, error: GatewayError) -> None:
+        """Answer with an error of our own."""
+        record = self.record
+        record.error_kind = error.kind
+        status, headers, body = render(error, self.request_id)
+        headers += [(b"x-bifrost-request-id", self.request_id.encode("ascii"))]
+        headers += [(b"x-asbru-attempts", attempt_line(attempt)) for attempt in record.attempts]
+        record.status = status
+        await self.respond(status, headers, body)
+
+    async def respond(self, status: int, headers: Headers, body: bytes) -> None:
+        """Give the whole answer and note it."""
+        self.record.status = status
+        self.record.response_bytes = len(body)
+        await self.exchange.respond(status, headers, body)
+
+    def settle(self) -> None:
+        """The end of the exchange, however it came: the Record is written."""
+        if self._heartbeat is not None:
+            self._heartbeat.stop()
+        record = self.record
+        record.duration_ms = (monotonic() - self.started) * 1e3
+        self.gateway.records.write(record)
+
+
+def attempt_line(attempt: Attempt) -> bytes:
+    """One attempt as ``x-asbru-attempts`` shows it: ``anthropic/claude-x 529 812ms``."""
+    return header_text(f"{attempt.provider}/{attempt.model} {attempt.outcome} {attempt.duration_ms:.0f}ms")
+
+
+_UNPRINTABLE = bytes(byte if 0x20 <= byte < 0x7F else ord("?") for byte in range(256))
+_MAX_HEADER_TEXT = 256
+
+
+def header_text(text: str) -> bytes:
+    """Text from outside, such as a model's name, made safe to stand in a header."""
+    return text[:_MAX_HEADER_TEXT].encode("ascii", "replace").translate(_UNPRINTABLE)

@@ -1,0 +1,155 @@
+"""A Message from its stream's events, and a stream of events from a Message.
+
+For the client that asked for one and the provider that can only do the other, and for jobs. `Joiner` accumulates as
+the official SDKs do (contract/anthropic.md §4.1, §4.2), so that what it makes equals what they make of the same
+events. `events` gives each block in one delta: nothing is gained by pretending it arrived slowly.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from asbru.dialects import sse
+
+Json = dict[str, Any]
+
+_SPREAD: dict[str, tuple[tuple[str, str, str], ...]] = {
+    # block type -> (its field, the delta's type, the delta's field)
+    "text": (("text", "text_delta", "text"),),
+    "thinking": (("thinking", "thinking_delta", "thinking"), ("signature", "signature_delta", "signature")),
+}
+_INPUT_BLOCKS = frozenset({"tool_use", "server_tool_use", "mcp_tool_use"})
+_APPENDED = {"text_delta": "text", "thinking_delta": "thinking"}
+_REPLACED = {
+    "signature_delta": ("signature",),
+    "compaction_delta": ("content", "encrypted_content"),
+}
+
+
+class JoinError(ValueError):
+    """The events do not make a Message; the text says why and holds none of the content."""
+
+
+class Joiner:
+    """Events in, in order; the Message out when `complete`."""
+
+    def __init__(self) -> None:
+        self._message: Json | None = None
+        self._inputs: dict[int, list[str]] = {}
+        self.complete = False
+
+    def feed(self, data: bytes) -> None:
+        """One event's data; raises `JoinError` for one that does not follow from those before it."""
+        try:
+            event = msgspec.json.decode(data, type=Json)
+            self._take(event)
+        except (msgspec.DecodeError, KeyError, IndexError, TypeError, AttributeError) as error:
+            raise JoinError("the stream's events do not make a Message") from error
+
+    def _take(self, event: Json) -> None:
+        kind = event["type"]
+        if kind == "message_start":
+            self._message = event["message"]
+            return
+        if kind in ("ping", "error"):
+            return
+        message = self._message
+        if message is None:
+            raise JoinError("the stream does not begin with message_start")
+        content: list[Json] = message["content"]
+        if kind == "content_block_start":
+            if event["index"] != len(content):
+                raise JoinError("the stream's blocks are out of order")
+            content.append(event["content_block"])
+        elif kind == "content_block_delta":
+            self._delta(event["index"], content[event["index"]], event["delta"])
+        elif kind == "content_block_stop":
+            self._stop(event["index"], content[event["index"]])
+        elif kind == "message_delta":
+            message |= {name: value for name, value in event.items() if name not in ("type", "delta", "usage")}
+            message |= event["delta"]
+            usage = {name: value for name, value in (event.get("usage") or {}).items() if value is not None}
+            message["usage"] = {**message["usage"], **usage}
+        elif kind == "message_stop":
+            self.complete = True
+
+    def _delta(self, index: int, block: Json, delta: Json) -> None:
+        kind = delta["type"]
+        if kind in _APPENDED:
+            field = _APPENDED[kind]
+            block[field] = block.get(field, "") + delta[field]
+        elif kind == "input_json_delta":
+            self._inputs.setdefault(index, []).append(delta["partial_json"])
+        elif kind == "citations_delta":
+            block["citations"] = [*(block.get("citations") or []), delta["citation"]]
+        else:
+            block |= {field: delta[field] for field in _REPLACED.get(kind, ()) if field in delta}
+
+    def _stop(self, index: int, block: Json) -> None:
+        text = "".join(self._inputs.pop(index, ()))
+        if text:
+            block["input"] = msgspec.json.decode(text)
+
+    def message(self) -> bytes:
+        """The Message as JSON; raises `JoinError` when the stream has not ended as it should."""
+        if self._message is None or not self.complete:
+            raise JoinError("the stream ended before the Message was complete")
+        return msgspec.json.encode(self._message)
+
+
+def join(stream: bytes) -> bytes:
+    """The Message of a whole stream; raises `JoinError`."""
+    joiner = Joiner()
+    try:
+        for event in sse.Reader().feed(stream):
+            joiner.feed(event.data)
+    except sse.SseError as error:
+        raise JoinError("the answer is not an event stream") from error
+    return joiner.message()
+
+
+def events(message: bytes) -> bytes:
+    """The whole stream of a Message; raises `JoinError` when it is none."""
+    try:
+        whole = msgspec.json.decode(message, type=Json)
+        blocks: list[Json] = whole["content"]
+        usage: Json = whole["usage"]
+        start = {**whole, "content": [], "stop_reason": None, "stop_sequence": None}
+        start["usage"] = {**usage, "output_tokens": min(1, usage["output_tokens"])}
+        out = [_event({"type": "message_start", "message": start})]
+        for index, block in enumerate(blocks):
+            out += _block(index, block)
+        end = {name: whole.get(name) for name in ("stop_reason", "stop_sequence")}
+        end |= {name: whole[name] for name in ("stop_details", "container") if name in whole}
+        out.append(_event({"type": "message_delta", "delta": end, "usage": usage}))
+        out.append(_event({"type": "message_stop"}))
+    except (msgspec.DecodeError, KeyError, TypeError, AttributeError) as error:
+        raise JoinError("the answer is not a Message") from error
+    return b"".join(out)
+
+
+def _block(index: int, block: Json) -> list[bytes]:
+    kind = block["type"]
+    deltas: list[Json] = []
+    start = dict(block)
+    for field, delta, name in _SPREAD.get(kind, ()):
+        if block.get(field):
+            deltas.append({"type": delta, name: block[field]})
+        start[field] = ""
+    if kind in _INPUT_BLOCKS:
+        deltas.append({"type": "input_json_delta", "partial_json": msgspec.json.encode(block["input"]).decode()})
+        start["input"] = {}
+    for citation in block.get("citations") or () if kind == "text" else ():
+        deltas.insert(len(deltas) - 1, {"type": "citations_delta", "citation": citation})
+        start["citations"] = []
+    return [
+        _event({"type": "content_block_start", "index": index, "content_block": start}),
+        *(_event({"type": "content_block_delta", "index": index, "delta": delta}) for delta in deltas),
+        _event({"type": "content_block_stop", "index": index}),
+    ]
+
+
+def _event(event: Json) -> bytes:
+    return sse.encode(event["type"].encode(), msgspec.json.encode(event))

@@ -1,0 +1,89 @@
+"""What one configuration is wired to: policy tables, providers, health, prices, models, records.
+
+Built whole from a `Config` and swapped whole when the configuration is reloaded. Nothing here decides or moves
+anything; it is what the pipeline is handed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+from asbru.config import Config
+from asbru.models import Catalog
+from asbru.policy.auth import Authenticator
+from asbru.policy.health import Affinity, Breakers, Cooldowns
+from asbru.policy.retry import RetryBudget
+from asbru.policy.router import Table
+from asbru.record import Record
+from asbru.telemetry.prices import Prices
+from asbru.upstream.providers import Upstream
+
+_RETIRE_POLL_S = 1.0
+
+
+class Records(Protocol):
+    """Where Records go."""
+
+    def write(self, record: Record) -> None: ...
+
+
+class Gateway:
+    """One configuration, ready to serve."""
+
+    __slots__ = (
+        "affinity",
+        "auth",
+        "breakers",
+        "budget",
+        "catalog",
+        "config",
+        "cooldowns",
+        "draining",
+        "prices",
+        "rand",
+        "records",
+        "table",
+        "upstreams",
+    )
+
+    def __init__(
+        self,
+        config: Config,
+        environ: Mapping[str, str],
+        records: Records,
+        draining: Callable[[], bool],
+        rand: Callable[[], float] = random.random,
+    ) -> None:
+        self.config = config
+        self.auth = Authenticator(config)
+        self.table = Table(config)
+        self.upstreams = {
+            name: Upstream(name, settings, self.table.providers[name].keys, config.stream, environ)
+            for name, settings in config.providers.items()
+        }
+        self.breakers = Breakers()
+        self.cooldowns = Cooldowns()
+        self.affinity = Affinity()
+        self.budget = RetryBudget(config.routing.retry_budget)
+        self.catalog = Catalog(self.upstreams, self.table)
+        self.prices = Prices(config.prices)
+        self.records = records
+        self.draining = draining
+        """Whether the process is on its way out, for readiness."""
+        self.rand = rand
+
+    async def retire(self) -> None:
+        """Let what still runs on this configuration finish, then close it."""
+        await self.catalog.close()
+        while self.budget.in_flight:  # noqa: ASYNC110
+            await asyncio.sleep(_RETIRE_POLL_S)
+        await self.close()
+
+    async def close(self) -> None:
+        """Stop background work and close every upstream connection."""
+        await self.catalog.close()
+        for upstream in self.upstreams.values():
+            await upstream.pool.close()

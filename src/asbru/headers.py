@@ -1,0 +1,117 @@
+"""Which headers cross the bridge, in both directions, as tables.
+
+Towards the provider everything goes through as it came, except what belongs to this connection (hop-by-hop, host,
+length, encodings), what identifies the caller to the gateway (credentials, cookies) and what is said to the gateway
+itself (``x-bf-*``, ``x-asbru-*``). ``x-bf-eh-<name>`` is forwarded as ``<name>`` unless that is one of these.
+Towards the client every end-to-end header goes through as it came.
+
+Facts: RFC 9110 §7.6.1 (hop-by-hop fields); contract/gateway.md §§2, 4, 5.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from asbru.errors import Headers
+
+CREDENTIALS = frozenset({b"authorization", b"x-api-key", b"api-key", b"x-goog-api-key", b"x-bf-vk"})
+HOP_BY_HOP = frozenset(
+    {
+        b"connection",
+        b"keep-alive",
+        b"proxy-authenticate",
+        b"proxy-authorization",
+        b"proxy-connection",
+        b"te",
+        b"trailer",
+        b"transfer-encoding",
+        b"upgrade",
+    }
+)
+_NOT_UPSTREAM = (
+    CREDENTIALS
+    | HOP_BY_HOP
+    | {
+        b"cookie",
+        b"host",
+        b"content-length",
+        b"content-encoding",  # a compressed body is inflated before it is read
+        b"accept-encoding",  # replaced: see providers.head
+        b"expect",
+        b"forwarded",
+        b"via",
+        b"x-real-ip",
+    }
+)
+_PRIVATE_PREFIXES = (b"x-bf-", b"x-asbru-", b"x-forwarded-", b"proxy-")
+_NOT_DOWNSTREAM = HOP_BY_HOP | {b"content-length"}
+
+# What the gateway reads from a request's head itself; everything else it only forwards or drops.
+_READ = frozenset(
+    {
+        b"content-type",
+        b"x-bf-async",
+        b"x-bf-async-id",
+        b"x-bf-session-id",
+        b"x-bf-api-key",
+        b"x-bf-api-key-id",
+        b"x-asbru-dry-run",
+        b"x-claude-code-session-id",
+        b"x-claude-code-agent-id",
+        b"x-claude-code-parent-agent-id",
+        b"host",
+        b"prefer",
+        b"x-forwarded-proto",
+    }
+)
+_EXTRA = b"x-bf-eh-"
+_DIMENSION = b"x-bf-dim-"
+MAX_DIMENSIONS = 16
+MAX_DIMENSION_CHARS = 128
+
+
+class Ingress:
+    """A request's head, read once: what goes upstream, and what was said to the gateway."""
+
+    __slots__ = ("dimensions", "forwarded", "said")
+
+    def __init__(self, headers: Headers) -> None:
+        self.said: dict[bytes, bytes] = {}
+        self.dimensions: dict[str, str] = {}
+        lines: list[bytes] = []
+        for name, value in headers:
+            if name in _READ:
+                self.said[name] = value
+            if name in _NOT_UPSTREAM:
+                continue
+            if name.startswith(_PRIVATE_PREFIXES):
+                if name.startswith(_EXTRA):
+                    name = name[len(_EXTRA) :]
+                    if not name or name in _NOT_UPSTREAM or name.startswith(_PRIVATE_PREFIXES):
+                        continue
+                else:
+                    if name.startswith(_DIMENSION) and len(self.dimensions) < MAX_DIMENSIONS:
+                        key = name[len(_DIMENSION) :].decode("latin-1")[:MAX_DIMENSION_CHARS]
+                        self.dimensions[key] = value.decode("latin-1")[:MAX_DIMENSION_CHARS]
+                    continue
+            lines += (name, b": ", value, b"\r\n")
+        self.forwarded = b"".join(lines)
+        """Header lines for the upstream request, each ended with CRLF."""
+
+    def text(self, name: bytes) -> str | None:
+        """A header the gateway reads, or None when it is absent or empty."""
+        value = self.said.get(name)
+        return value.decode("latin-1") if value else None
+
+    @property
+    def session(self) -> str | None:
+        """The conversation this request belongs to."""
+        return self.text(b"x-bf-session-id") or self.text(b"x-claude-code-session-id")
+
+    def flag(self, name: bytes) -> bool:
+        return self.said.get(name, b"").lower() in (b"true", b"1")
+
+
+def downstream(headers: Iterable[tuple[bytes, bytes]]) -> Headers:
+    """The end-to-end headers of an upstream's answer, as they came and in their order."""
+    return [header for header in headers if header[0] not in _NOT_DOWNSTREAM]

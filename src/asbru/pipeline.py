@@ -1,0 +1,158 @@
+"""The life of a request. Read `handle` first, then `message`; everything they call is one decision or one transfer.
+
+head      route by exact path, read the head once, find out who is asking
+body      split its top level; model, stream, fallbacks; nothing else is parsed
+plan      model name -> ordered targets
+attempt   one after another until one answers (attempts.py), each as policy.retry decides
+relay     upstream bytes -> client bytes (relay.py)
+settle    the Record, exactly once
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from urllib.parse import quote
+
+from asbru import attempts, dryrun, models, relay, resources
+from asbru.asked import Asked
+from asbru.attempts import Failure, Request
+from asbru.call import CLIENT_GONE, Call
+from asbru.errors import GatewayError
+from asbru.gateway import Gateway
+from asbru.policy import threads
+from asbru.policy.keys import OWN_KEY
+from asbru.policy.router import Target
+from asbru.server import routes
+from asbru.server.exchange import Exchange
+from asbru.server.routes import Match
+
+log = logging.getLogger("asbru.pipeline")
+
+
+async def handle(exchange: Exchange, gateway: Gateway) -> None:
+    """One exchange, from its head to its Record."""
+    call = Call(exchange, gateway)
+    try:
+        match = routes.match(exchange.method, exchange.path)
+        call.record.route = match.route.name
+        if match.route.name in OPEN:
+            await OPEN[match.route.name](call, match)
+            return
+        call.identify()
+        gateway.budget.enter()
+        try:
+            await HANDLERS[match.route.name](call, match)
+        finally:
+            gateway.budget.leave()
+    except GatewayError as error:
+        await relay.refuse(call, error)
+    except Failure as failure:
+        await relay.failure(call, failure)
+    except asyncio.CancelledError:
+        call.record.status = CLIENT_GONE
+        raise
+    except Exception:
+        log.exception("request %s failed", call.request_id)
+        await relay.refuse(call, GatewayError("internal", "The gateway failed; its log has the details"))
+    finally:
+        call.settle()
+
+
+async def message(call: Call, match: Match) -> None:
+    """A message, a token count or a legacy completion: anything with a model in its body."""
+    call.require_json()
+    body = await call.exchange.body(call.gateway.config.server.max_body_bytes)
+    asked = Asked(body)
+    record = call.record
+    record.model, record.stream, record.request_bytes = asked.model, asked.stream, len(body)
+    targets = plan(call, asked)
+    if call.ingress.flag(b"x-asbru-dry-run"):
+        await dryrun.respond(call, asked, targets)
+        return
+    request = Request(
+        method="POST",
+        target=resources.target_of(call, match),
+        body=asked.body_for,
+        stream=asked.stream,
+        message=match.route.name == "messages",
+    )
+    answer = await attempts.run(call, request, targets)
+    await relay.give(call, answer)
+    if asked.thread is not None and answer.message_id is not None:
+        gateway = call.gateway
+        gateway.affinity.put(answer.message_id, answer.target.provider, answer.target.model, answer.key.name)
+
+
+def plan(call: Call, asked: Asked) -> list[Target]:
+    """The targets to try, in order; raises `GatewayError` when there is none the caller may use."""
+    gateway = call.gateway
+    targets = call.targets(asked.model, asked.fallbacks)
+    if asked.thread is None:
+        return targets
+    if asked.thread != "continue":
+        return threads.begin(targets, gateway.upstreams)
+    place = gateway.affinity.get(asked.previous_message_id or "")
+    target, key = threads.resume(targets, place, gateway.table, gateway.upstreams, own_key=call.own_key is not None)
+    call.pin = None if key == OWN_KEY else key
+    return [target]
+
+
+async def list_models(call: Call, match: Match) -> None:
+    """The models the caller may use, from memory."""
+    catalog, table = call.gateway.catalog, call.gateway.table
+    ids = table.visible_models(call.principal, catalog.ids())
+    await call.respond(200, call.own_headers(), models.page(ids, catalog.entry, call.exchange.query))
+
+
+async def one_model(call: Call, match: Match) -> None:
+    """One model: from memory, otherwise its provider is asked."""
+    targets = call.targets(match.id)
+    raw = call.gateway.catalog.entry(match.id)
+    if raw is not None:
+        await call.respond(200, call.own_headers(), raw)
+        return
+    request = Request(
+        method="GET",
+        target=b"/v1/models/" + quote(targets[0].model, safe="").encode("ascii"),
+        body=lambda model: None,
+    )
+    await relay.whole(call, await attempts.run(call, request, targets[:1]))
+
+
+async def health(call: Call, match: Match) -> None:
+    """Liveness and readiness; the latter is 503 from the first moment of a drain."""
+    draining = match.route.name != "health_live" and call.gateway.draining()
+    body = b'{"status":"draining"}' if draining else b'{"status":"ok"}'
+    await call.respond(503 if draining else 200, call.own_headers(), body)
+
+
+async def hello(call: Call, match: Match) -> None:
+    """What Claude Code warms its connection up with."""
+    await call.respond(200, call.own_headers(), b"{}")
+
+
+Step = Callable[[Call, Match], Awaitable[None]]
+
+OPEN: dict[str, Step] = {
+    "root": hello,
+    "hello": hello,
+    "health": health,
+    "health_live": health,
+    "health_ready": health,
+}
+HANDLERS: dict[str, Step] = {
+    "messages": message,
+    "count_tokens": message,
+    "complete": message,
+    "models": list_models,
+    "model": one_model,
+    "batches": resources.batches,
+    "batch": resources.relay_resource,
+    "batch_cancel": resources.relay_resource,
+    "batch_results": resources.relay_resource,
+    "files": resources.files,
+    "file": resources.relay_resource,
+    "file_content": resources.relay_resource,
+}

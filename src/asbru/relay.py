@@ -1,0 +1,176 @@
+"""Upstream -> client, once an answer has been chosen: whole, as an event stream, or as bytes of any kind.
+
+Nothing of a body is changed. An event stream is relayed as whole events, one write per read, so that after a broken
+upstream one valid `error` event can always follow. What goes by is watched on the side for usage and stop reason.
+After the first byte has gone to the client nothing here looks for another candidate: that was decided before.
+"""
+
+from __future__ import annotations
+
+from asbru.attempts import Answer, Failure
+from asbru.call import Call, header_text
+from asbru.dialects import sse
+from asbru.dialects.watch import Watch, error_facts
+from asbru.errors import GatewayError, Headers, event
+from asbru.headers import downstream
+from asbru.record import Usage
+from asbru.telemetry.prices import cost_usd
+from asbru.upstream.http1 import UpstreamError
+
+
+def answer_headers(call: Call, answer: Answer, cost_usd: float | None = None) -> Headers:
+    """The upstream's end-to-end headers as they came, then what the gateway says about the exchange."""
+    identity = call.request_id.encode("ascii")
+    provider = answer.target.provider.encode("ascii")
+    model = header_text(answer.attempt.model)
+    upstream_ms = b"%d" % answer.attempt.duration_ms
+    headers = downstream(answer.headers)
+    if answer.attempt.upstream_request_id is None:
+        headers.append((b"request-id", identity))
+    headers += (
+        (b"x-asbru-request-id", identity),
+        (b"x-asbru-provider", provider),
+        (b"x-asbru-model", model),
+        (b"x-asbru-attempts", call.attempt_header()),
+        (b"x-asbru-upstream-ms", upstream_ms),
+        (b"x-asbru-overhead-us", b"%d" % call.overhead_us()),
+        (b"x-bifrost-request-id", identity),
+        (b"x-bifrost-provider", provider),
+        (b"x-bifrost-resolved-model", model),
+        (b"x-bifrost-upstream-latency-ms", upstream_ms),
+    )
+    if answer.index:
+        headers.append((b"x-bifrost-fallback-index", b"%d" % answer.index))
+    if cost_usd is not None:
+        headers.append((b"x-asbru-cost-usd", b"%.9f" % cost_usd))
+    call.record.provider = answer.target.provider
+    call.record.served_model = answer.attempt.model
+    call.record.upstream_ms = answer.attempt.duration_ms
+    return headers
+
+
+async def refuse(call: Call, error: GatewayError) -> None:
+    """An error of the gateway's own: a response, or the last event of a stream that has begun."""
+    if call.exchange.started:
+        await end_with_error(call, error, torn=not call.streaming)
+    else:
+        await call.refuse(error)
+
+
+async def failure(call: Call, failed: Failure) -> None:
+    """The answer of an upstream that refused, as it came; an event of that content when the stream has begun."""
+    answer = failed.answer
+    assert answer is not None and answer.body is not None
+    if not call.exchange.started:
+        await whole(call, answer)
+    elif error_facts(answer.body).type is not None:
+        await _write(call, sse.encode(b"error", answer.body))
+        await call.exchange.finish()
+    else:
+        await end_with_error(call, GatewayError("upstream_invalid", "The upstream answered nonsense"), torn=False)
+
+
+async def give(call: Call, answer: Answer) -> None:
+    """An answer to the client, in whichever of the three ways it comes."""
+    if answer.body is not None:
+        await whole(call, answer)
+    elif answer.watch is not None:
+        await stream(call, answer, answer.watch)
+    else:
+        await raw(call, answer)
+
+
+async def whole(call: Call, answer: Answer) -> None:
+    """An answer that has been read completely."""
+    assert answer.body is not None
+    facts, record = answer.facts, call.record
+    if facts is not None:
+        record.stop_reason = facts.stop_reason
+        note_usage(call, answer, facts.usage, complete=True)
+    await call.respond(answer.status, answer_headers(call, answer, record.cost_usd), answer.body)
+
+
+async def stream(call: Call, answer: Answer, watch: Watch) -> None:
+    """An event stream, from its first content event on."""
+    exchange = call.exchange
+    call.record.status = answer.status
+    if not exchange.started:
+        await exchange.start(answer.status, answer_headers(call, answer))
+    heartbeat = call.begin_heartbeat()
+    call.streaming = True
+    error: GatewayError | None = None
+    try:
+        await _write(call, answer.pending)
+        while data := await answer.response.read():
+            ready = watch.feed(data)
+            if ready:
+                await _write(call, ready)
+                heartbeat.beat()
+            exchange.tail_open = watch.torn
+        if watch.complete:
+            await _write(call, watch.flush())
+        elif watch.error is None:
+            error = GatewayError("upstream_invalid", "The upstream's stream ended before the message was complete")
+    except UpstreamError as broken:
+        if not watch.complete and watch.error is None:
+            error = stream_error(broken)
+    finally:
+        heartbeat.stop()
+        answer.response.close()
+        call.record.stop_reason = watch.stop_reason
+        note_usage(call, answer, watch.usage, complete=watch.complete)
+    if error is not None:
+        await end_with_error(call, error, torn=watch.torn)
+    else:
+        await exchange.finish()
+
+
+async def _write(call: Call, data: bytes) -> None:
+    call.record.response_bytes += len(data)
+    await call.exchange.write(data)
+
+
+def stream_error(broken: UpstreamError) -> GatewayError:
+    """What a stream's last event says when its upstream broke."""
+    if broken.kind in ("idle_timeout", "deadline"):
+        return GatewayError("upstream_timeout", "The upstream sent nothing for too long")
+    return GatewayError("upstream_invalid", "The connection to the upstream was lost in the middle of the answer")
+
+
+async def end_with_error(call: Call, error: GatewayError, *, torn: bool) -> None:
+    """End a started event stream with one valid error event; a torn one can only be cut."""
+    call.record.error_kind = error.kind
+    if torn:
+        call.exchange.abort()
+        return
+    await call.exchange.write(event(error, call.request_id))
+    await call.exchange.finish()
+
+
+def note_usage(call: Call, answer: Answer, usage: Usage | None, *, complete: bool) -> None:
+    """Put what the provider said it counted, and what that costs, into the Record."""
+    record = call.record
+    record.usage = usage
+    record.usage_complete = complete and usage is not None
+    if usage is not None:
+        rates = call.gateway.prices.rates(answer.target.provider, answer.attempt.model)
+        record.cost_usd = None if rates is None else cost_usd(rates, usage)
+
+
+async def raw(call: Call, answer: Answer) -> None:
+    """Bytes of any kind and length, such as a file or a batch's results."""
+    exchange = call.exchange
+    call.record.status = answer.status
+    headers = answer_headers(call, answer)
+    headers += [header for header in answer.headers if header[0] == b"content-length"]
+    await exchange.start(answer.status, headers)
+    try:
+        while data := await answer.response.read():
+            await _write(call, data)
+    except UpstreamError as broken:
+        call.record.error_kind = stream_error(broken).kind
+        exchange.abort()  # the only way to say that these bytes are not all
+        return
+    finally:
+        answer.response.close()
+    await exchange.finish()

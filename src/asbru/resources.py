@@ -1,0 +1,141 @@
+"""Batches, files and legacy completions: relayed to an Anthropic-dialect provider under the same policy as messages.
+
+They live at one provider, in the workspace of one key. Each provider's first usable key is the one that creates and
+finds them (``x-bf-api-key`` chooses another), so nothing has to be remembered; an id that the default provider does not
+know is looked for at the others the caller may use, as a model would be.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import msgspec
+
+from asbru import attempts, relay
+from asbru.attempts import Answer, Request
+from asbru.call import Call
+from asbru.dialects import splice
+from asbru.errors import GatewayError
+from asbru.policy.router import Target
+from asbru.server.routes import Match
+
+_STREAMED_BACK = frozenset({"batch_results", "file_content"})
+
+
+async def batches(call: Call, match: Match) -> None:
+    await (create_batch if call.exchange.method == "POST" else relay_resource)(call, match)
+
+
+async def files(call: Call, match: Match) -> None:
+    await (upload_file if call.exchange.method == "POST" else relay_resource)(call, match)
+
+
+async def relay_resource(call: Call, match: Match) -> None:
+    """Any of the batch and file routes but for the creation of either."""
+    exchange = call.exchange
+    body = await exchange.body(call.gateway.config.server.max_body_bytes)
+    request = Request(
+        method=exchange.method,
+        target=target_of(call, match),
+        body=lambda model: body or None,
+        raw=match.route.name in _STREAMED_BACK,
+    )
+    found = providers(call)
+    # A list is one provider's; an id is looked for at each.
+    await give(call, match, await attempts.run(call, request, found if match.id else found[:1]))
+
+
+def providers(call: Call) -> list[Target]:
+    """The providers whose batches and files the caller may use, the default one first; raises when there is none."""
+    table = call.gateway.table
+    found = table.resource_targets(call.principal)
+    return found if call.pin is None else table.pinned(found, call.pin)
+
+
+async def create_batch(call: Call, match: Match) -> None:
+    """A batch: every request's model is allowed and renamed as a message's would be; all must go to one provider."""
+    call.require_json()
+    body = await call.exchange.body(call.gateway.config.server.max_batch_body_bytes)
+    try:
+        models = await call.loop.run_in_executor(None, splice.batch_models, body)  # it may be hundreds of megabytes
+    except splice.SpliceError as error:
+        raise GatewayError("invalid_request", str(error)) from None
+    if not models:
+        raise GatewayError("invalid_request", "requests: List should have at least 1 item")
+    targets = {model: call.targets(model)[0] for model in dict.fromkeys(model for model, _ in models)}
+    used = {target.provider for target in targets.values()}
+    if len(used) > 1:
+        raise GatewayError("invalid_request", "requests: the models of one batch must be of one provider")
+    body = splice.replace_batch_models(body, models, lambda model: targets[model].model)
+    request = Request(method="POST", target=target_of(call, match), body=lambda model: body)
+    await give(call, match, await attempts.run(call, request, [Target(used.pop(), "")]))
+
+
+async def upload_file(call: Call, match: Match) -> None:
+    """A file, streamed through: one attempt, because its bytes pass by only once."""
+    exchange = call.exchange
+    pieces = exchange.pieces(call.gateway.config.server.max_file_bytes)
+
+    def body(model: str) -> AsyncIterator[bytes]:
+        return pieces
+
+    request = Request(method="POST", target=target_of(call, match), body=body, once=True, length=_length(call))
+    await give(call, match, await attempts.run(call, request, providers(call)[:1]))
+
+
+def _length(call: Call) -> int | None:
+    for name, value in call.exchange.headers:
+        if name == b"content-length":
+            return int(value)
+    return None
+
+
+def target_of(call: Call, match: Match) -> bytes:
+    """Path and query as the upstream gets them: the client's, without the prefix it came under."""
+    query = call.exchange.query
+    return match.path + b"?" + query if query else match.path
+
+
+async def give(call: Call, match: Match, answer: Answer) -> None:
+    """The answer to the client, with links that point at the gateway."""
+    if answer.body is not None and match.route.name in ("batches", "batch", "batch_cancel"):
+        answer.body = _own_links(answer.body, base_url(call, match))
+    await relay.give(call, answer)
+
+
+def base_url(call: Call, match: Match) -> bytes:
+    """Where the client reaches this gateway: scheme, host and the prefix it used.
+
+    The host is what the client itself sent, and goes back to no one else; ``server.public_url`` overrides it.
+    """
+    public = call.gateway.config.server.public_url
+    if public is not None:
+        origin = public.rstrip("/").encode("ascii")
+    else:
+        scheme = b"https" if call.ingress.said.get(b"x-forwarded-proto") == b"https" else b"http"
+        origin = scheme + b"://" + call.ingress.said.get(b"host", b"localhost")
+    path = call.exchange.path
+    return origin + (path[: -len(match.path)] if path.endswith(match.path) else b"")
+
+
+class _BatchId(msgspec.Struct):
+    id: str
+    results_url: str | None = None
+
+
+def _own_links(body: bytes, base: bytes) -> bytes:
+    """A batch or a list of batches with every ``results_url`` leading here instead of to the provider."""
+    try:
+        members = splice.split(body)
+        items = msgspec.json.decode(members.get("data") or b"[]", type=list[msgspec.Raw])
+        for item in items or [msgspec.Raw(body)]:
+            batch = msgspec.json.decode(item, type=_BatchId)
+            if batch.results_url is None:
+                continue
+            old = bytes(item)
+            url = base.decode("latin-1") + f"/v1/messages/batches/{batch.id}/results"
+            new = splice.replace(old, splice.split(old), {"results_url": msgspec.json.encode(url)})
+            body = body.replace(old, new, 1)
+    except (splice.SpliceError, msgspec.DecodeError):
+        return body  # not a batch: an error body, or a shape of the future; it is not ours to judge
+    return body
