@@ -74,12 +74,13 @@ class Line:
             return head + await self.reader.readexactly(int(length[1]))
         if not re.search(rb"(?i)\r\ntransfer-encoding: *chunked", head):
             return head
-        body = b""
+        request = bytearray(head)
         while True:
             size = await self.reader.readuntil(b"\r\n")
-            body += size + await self.reader.readexactly(int(size, 16) + 2)
+            request += size
+            request += await self.reader.readexactly(int(size, 16) + 2)
             if int(size, 16) == 0:
-                return head + body
+                return bytes(request)
 
     async def say(self, *pieces: bytes) -> None:
         """Send bytes; each piece goes out by itself, and the client gets a turn of the loop after it."""
@@ -97,6 +98,10 @@ class Line:
     def deaf(self) -> None:
         """Stop reading: the client's bytes stay in the kernel's buffers, and closing becomes a reset."""
         self.writer.transport.pause_reading()  # type: ignore[attr-defined]  # typeshed: WriteTransport only
+
+    def hear(self) -> None:
+        """Read again."""
+        self.writer.transport.resume_reading()  # type: ignore[attr-defined]
 
     def end(self) -> None:
         """Say that no more will be said (FIN), and keep listening."""

@@ -137,7 +137,7 @@ class Pool:
             if not waiter.done():
                 waiter.set_exception(UpstreamError("no_connection", "the pool was closed"))
         for connection in list(self._connections):
-            connection.fail("reset", "the pool was closed")
+            connection.fail("no_connection", "the pool was closed")
         await asyncio.sleep(0)  # the transports close their sockets in the next turn
 
     # ---- places
