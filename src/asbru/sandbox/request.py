@@ -98,8 +98,13 @@ class OutputConfig(msgspec.Struct, kw_only=True):
     format: Format | None = None
 
 
+class McpToolConfiguration(msgspec.Struct, kw_only=True):
+    allowed_tools: list[str] | None = None
+
+
 class McpServer(msgspec.Struct, kw_only=True):
     name: str
+    tool_configuration: McpToolConfiguration | None = None
 
 
 class Thread(msgspec.Struct, kw_only=True):
@@ -131,7 +136,8 @@ class Request(msgspec.Struct, kw_only=True):
     temperature: float | None = None
     top_p: float | None = None
     top_k: int | None = None
-    service_tier: str = "auto"
+    inference_geo: str | None = None
+    speed: str | None = None
     diagnostics: dict[str, object] | None = None
 
     @property

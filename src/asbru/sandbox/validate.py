@@ -1,8 +1,8 @@
 """Is this request one that the real API would take? If not, its error, worded as the real one.
 
-`message` checks in this order: betas and API version (fields that do not exist for this caller), the tables of
-`request_fields`, the model's own rules (contract §2.6), tools, caching and output, and last the conversation
-(`conversation.RULES`). Only the first thing that is wrong is reported.
+`shaped` checks what can be said of single fields: betas and API version (fields that do not exist for this caller) and
+the tables of `request_fields`. `message` checks the rest: the model's own rules (contract §2.6), tools, caching, the
+conversation (`conversation.RULES`) and output. Only the first thing that is wrong is reported.
 """
 
 from __future__ import annotations
@@ -232,11 +232,9 @@ def shaped(body: object, shape: Shape, caller: Caller) -> dict[str, object]:
     return body
 
 
-def message(
-    body: dict[str, object], profile: Profile, caller: Caller, files: Container[str], *, shape: Shape
-) -> Request:
-    """The request, when all is well; ``shape`` is `request_fields.MESSAGE` or ``COUNT_TOKENS``."""
-    request = read(shaped(body, shape, caller))
+def message(body: dict[str, object], profile: Profile, caller: Caller, files: Container[str]) -> Request:
+    """The request, when all is well; ``body`` must have passed `shaped`."""
+    request = read(body)
     version_rules(request, caller)
     thinking_rules(request, profile, caller)
     model_rules(request, profile)
