@@ -60,7 +60,6 @@ _READ = frozenset(
         b"x-claude-code-agent-id",
         b"x-claude-code-parent-agent-id",
         b"host",
-        b"prefer",
         b"x-forwarded-proto",
     }
 )

@@ -72,15 +72,18 @@ class Catalog:
         self.providers_of = found
 
     async def _keep(self, upstream: Upstream) -> None:
+        pause_s = RETRY_S
         while True:
             try:
                 models = await fetch(upstream)
             except (UpstreamError, msgspec.MsgspecError, _NoList) as error:
                 log.info("models of %s could not be listed: %s", upstream.name, error)
-                await asyncio.sleep(RETRY_S)
+                await asyncio.sleep(pause_s)
+                pause_s = min(pause_s * 2, REFRESH_S)
             else:
                 self._listed[upstream.name] = models | _configured(upstream)
                 self._index()
+                pause_s = RETRY_S
                 await asyncio.sleep(REFRESH_S)
 
     def ids(self) -> dict[str, Sequence[str]]:

@@ -63,6 +63,8 @@ async def handle(exchange: Exchange, gateway: Gateway) -> None:
 async def message(call: Call, match: Match) -> None:
     """A message, a token count or a legacy completion: anything with a model in its body."""
     call.require_json()
+    if call.ingress.flag(b"x-bf-async") or call.ingress.text(b"x-bf-async-id"):
+        raise GatewayError("invalid_request", "x-bf-async: Background jobs are not available in this version")
     body = await call.exchange.body(call.gateway.config.server.max_body_bytes)
     asked = Asked(body)
     record = call.record

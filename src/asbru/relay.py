@@ -87,6 +87,10 @@ async def whole(call: Call, answer: Answer) -> None:
     if facts is not None:
         record.stop_reason = facts.stop_reason
         note_usage(call, answer, facts.usage, complete=True)
+    if call.exchange.started:  # a ping went out while another candidate was silent; then this is a stream's events
+        await _write(call, answer.body)
+        await call.exchange.finish()
+        return
     await call.respond(answer.status, answer_headers(call, answer, record.cost_usd), answer.body)
 
 
