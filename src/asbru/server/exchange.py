@@ -11,9 +11,12 @@ Contract
   time out on a client that stops sending.
 - The response is given once: either whole with `respond`, or as `start`, any number of `write`, `finish`.
   `write` returns when there is room for more: that is the backpressure. A client that does not read for too
-  long is cut off like one that has gone away.
+  long is cut off like one that has gone away. Header names are given in lower case, without hop-by-hop headers;
+  a HEAD request is answered like its GET, the server leaves the body out.
 - When the client goes away before the response is finished, the task that runs the handler is cancelled. A
   handler therefore cleans up in ``finally`` and must not swallow ``CancelledError``.
+- When the process ends and the handler has had its time, its task is cancelled too. The server then ends the
+  response by itself: with an error, with a last event when `tail_open` allows it, or with a cut.
 - When a handler ends without having finished a started response, the server closes the connection without the
   terminating chunk, so that the client can see the response is incomplete.
 """
@@ -37,6 +40,10 @@ class Exchange(Protocol):
     """The peer's address, for logs only; empty when unknown."""
     started: bool
     """Whether the response's head has been given; from then on an error can only be an event or a cut."""
+    request_id: str
+    """Set by the handler: how errors that the server itself makes name the exchange. Empty at first."""
+    tail_open: bool
+    """Kept by the handler: whether the last bytes written to an event stream ended inside an event."""
 
     async def body(self, limit_bytes: int) -> bytes:
         """The whole request body, joined once and inflated when it came with ``content-encoding: gzip``.
@@ -65,6 +72,10 @@ class Exchange(Protocol):
 
     async def finish(self) -> None:
         """The end of a body given with `write`."""
+        ...
+
+    def abort(self) -> None:
+        """Cut the response off: the only way to say that what was written is not all. Nothing after the end."""
         ...
 
 

@@ -1,0 +1,420 @@
+"""One client connection: bytes in, exchanges out, every bound enforced. uvicorn makes one per accepted socket.
+
+uvicorn's own protocol class bounds neither heads nor bodies, does not notice slow clients, and costs twice as much per
+request, so this one takes its place (``uvicorn.Config(http=...)``). Rules:
+
+- One exchange runs at a time. Pipelined requests wait in `queue`, a bounded number of them.
+- A request that is not HTTP, too large, too slow or one too many is an exchange without a handler: its `refusal` is
+  rendered in its turn, and nothing after it is parsed.
+- Whoever is answered before all of a request has arrived is closed gently (`_linger`): an immediate close would make
+  the kernel send a reset, and the client would lose the answer that it has not read yet.
+- Time is kept by one lazily re-armed timer per connection: requests only move `deadline`.
+- When the connection is lost, the running exchange's task is cancelled in that same turn of the loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+from math import inf
+from typing import Any, cast
+
+import uvicorn
+from uvicorn.server import ServerState
+
+from asbru import config
+from asbru.errors import GatewayError
+from asbru.server.asgi import Application, call
+from asbru.server.http_exchange import HttpExchange
+from asbru.server.request_parser import RequestParser
+
+MAX_PIPELINED = 16
+READ_AHEAD_BYTES = 262_144
+"""What may lie unread per connection before reading stops: bodies that no handler has asked for, later requests."""
+LINGER_S = 2.0
+LINGER_BYTES = 1_048_576
+REFUSED_CONNECTIONS = 1000
+"""So many connections beyond the limit are told why; further ones are dropped."""
+
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+
+class Phase(enum.Enum):
+    """What a connection waits for, and so what its deadline means."""
+
+    HEAD = enum.auto()
+    """The rest of a request's head, or the first byte on a new connection."""
+    RUNNING = enum.auto()
+    """A handler; no deadline of ours."""
+    BODY = enum.auto()
+    """The request's body, for a handler."""
+    IDLE = enum.auto()
+    """The next request."""
+    LINGERING = enum.auto()
+    """The client's end, after the response."""
+    CLOSING = enum.auto()
+    """The client to take what is left of the response."""
+
+
+HEAD, RUNNING, BODY, IDLE, LINGERING, CLOSING = Phase
+
+
+class Shared:
+    """What all connections of one listener share."""
+
+    __slots__ = ("connections", "draining", "emptied", "limits", "running")
+
+    def __init__(self, limits: config.Server) -> None:
+        self.limits = limits
+        self.connections: set[Connection] = set()
+        self.running: set[HttpExchange] = set()
+        """Exchanges whose task has not ended; they may have outlived their connection."""
+        self.draining = False
+        self.emptied = asyncio.Event()
+        """Set when the last connection is gone."""
+
+
+class HostConfig(uvicorn.Config):
+    """uvicorn's configuration with what our connections need besides; everything uvicorn would add is off."""
+
+    def __init__(self, app: Application, shared: Shared) -> None:
+        super().__init__(
+            app,
+            http=Connection,
+            ws="none",
+            lifespan="off",
+            interface="asgi3",
+            log_config=None,
+            access_log=False,
+            proxy_headers=False,
+            server_header=False,
+            date_header=False,
+        )
+        self.shared = shared
+
+
+class Connection(asyncio.Protocol):
+    """One client connection; its attributes are grouped by what they live as long as."""
+
+    __slots__ = (
+        "ahead_bytes",
+        "app",
+        "closed",
+        "current",
+        "deadline",
+        "discarded_bytes",
+        "full",
+        "limits",
+        "loop",
+        "parser",
+        "phase",
+        "queue",
+        "reading",
+        "shared",
+        "timer",
+        "timer_at",
+        "transport",
+        "unsent_bytes",
+        "write_deadline",
+        "writers",
+    )
+
+    def __init__(
+        self,
+        config: HostConfig,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        # The listener
+        self.app: Application = config.loaded_app
+        self.shared = config.shared
+        self.limits = config.shared.limits
+        self.loop = _loop or asyncio.get_running_loop()
+
+        # The connection
+        self.transport: asyncio.Transport
+        self.parser: RequestParser
+        self.closed = False
+        """Nothing more is written."""
+        self.discarded_bytes = 0
+        """What has come since nothing is parsed any more."""
+
+        # Time
+        self.phase = HEAD
+        self.deadline = inf
+        self.write_deadline = inf
+        self.timer: asyncio.TimerHandle | None = None
+        self.timer_at = inf
+
+        # Flow
+        self.reading = True
+        self.ahead_bytes = 0
+        self.full = False
+        self.unsent_bytes = 0
+        self.writers: list[asyncio.Future[None]] = []
+
+        # The exchanges
+        self.current: HttpExchange | None = None
+        self.queue: list[HttpExchange] = []
+
+    # asyncio.Protocol
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast("asyncio.Transport", transport)
+        peer = transport.get_extra_info("peername")
+        self.parser = RequestParser(self, peer[0] if isinstance(peer, tuple) else "", self.limits, self._take)
+        self.shared.connections.add(self)
+        self.shared.emptied.clear()
+        beyond = len(self.shared.connections) - self.limits.max_connections
+        if beyond > REFUSED_CONNECTIONS or self.shared.draining:
+            self.abort()
+            return
+        if beyond > 0:
+            self.parser.refusal = GatewayError("shed", "The gateway has too many connections", retry_after_s=1)
+        self._watch(HEAD, self.limits.header_timeout_s)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.closed = True
+        self.parser.close()
+        if self.timer is not None:
+            self.timer.cancel()
+        current, self.current = self.current, None
+        if current is not None:
+            current.cancel()
+        self.queue.clear()
+        self._room_made()
+        self.shared.connections.discard(self)
+        if not self.shared.connections:
+            self.shared.emptied.set()
+
+    def eof_received(self) -> None:
+        # A client that has ended its side is gone, as for other proxies. The transport would close itself, but only
+        # after it has sent what the client may never take.
+        if self.current is not None:
+            self.abort()
+        else:
+            self._close()
+
+    def pause_writing(self) -> None:
+        self.full = True
+        self._watch_writing()
+
+    def resume_writing(self) -> None:
+        if self.phase is not CLOSING:
+            self.write_deadline = inf
+        self._room_made()
+        self._advance()
+
+    def data_received(self, data: bytes) -> None:
+        parser = self.parser
+        if parser.deaf:
+            self._discard(len(data))
+            return
+        parser.feed(data)
+        # fast path: nothing is left open when a read is exactly one request.
+        if parser.incoming is not None or self.queue:
+            self._account(len(data))
+
+    def _account(self, fed_bytes: int) -> None:
+        """Bound what has arrived and is not done with: how late it may be, and how much nobody has asked for."""
+        if self.phase is IDLE and self.parser.in_head:
+            self._watch(HEAD, self.limits.header_timeout_s)
+        if self.phase is BODY:
+            self.deadline = self.loop.time() + self.limits.body_timeout_s
+        elif self.current is not None or self.queue:
+            self.ahead_bytes += fed_bytes
+            if self.ahead_bytes > READ_AHEAD_BYTES:
+                self._pause_reading()
+
+    def _discard(self, fed_bytes: int) -> None:
+        self.discarded_bytes += fed_bytes
+        if self.discarded_bytes > LINGER_BYTES:
+            if self.phase is LINGERING:
+                self._close()
+            else:
+                self._pause_reading()
+
+    # Exchanges
+
+    def _take(self, exchange: HttpExchange) -> None:
+        """The parser has a new one."""
+        if len(self.queue) >= MAX_PIPELINED:
+            exchange.keep_alive = False  # the parser takes no request after such a one
+        self.queue.append(exchange)
+        self._advance()
+
+    def _advance(self) -> None:
+        """Begin with the next exchange, unless one runs or the client has yet to take the last response."""
+        if self.current is not None or not self.queue or self.full:
+            return
+        exchange = self.current = self.queue.pop(0)
+        self.phase = RUNNING
+        self.deadline = inf
+        if exchange.refusal is not None:
+            exchange.fail(exchange.refusal)
+        else:
+            self.shared.running.add(exchange)
+            exchange.task = self.loop.create_task(call(self.app, exchange))
+
+    # Wire: what an exchange needs of us
+
+    @property
+    def draining(self) -> bool:
+        return self.shared.draining
+
+    def send(self, data: bytes) -> None:
+        if not self.closed:
+            self.transport.write(data)
+
+    def send_parts(self, parts: tuple[bytes, ...]) -> None:
+        if not self.closed:
+            self.transport.writelines(parts)
+
+    async def room(self) -> None:
+        while self.full:
+            writer = self.loop.create_future()
+            self.writers.append(writer)
+            await writer
+
+    def want_body(self) -> None:
+        exchange = self.current
+        if self.closed or exchange is None:
+            return
+        if exchange.expects_continue:
+            exchange.expects_continue = False
+            if not exchange.received_bytes and not exchange.started:
+                self.send(CONTINUE)
+        self.ahead_bytes = 0
+        self._resume_reading()
+        self._watch(BODY, self.limits.body_timeout_s)
+
+    def body_came(self) -> None:
+        if self.phase is BODY:
+            self.phase = RUNNING
+            self.deadline = inf
+
+    def exchange_finished(self) -> None:
+        exchange, self.current = self.current, None
+        if self.closed or exchange is None:
+            return
+        if not exchange.keep_alive:
+            self.parser.deaf = True
+            if exchange.complete:
+                self._close()
+            else:
+                self._linger()
+            return
+        self.ahead_bytes = 0
+        self._resume_reading()
+        if self.queue:
+            self._advance()
+        elif self.shared.draining:
+            self._close()
+        elif self.parser.in_head:
+            self._watch(HEAD, self.limits.header_timeout_s)
+        else:
+            self._watch(IDLE, self.limits.keep_alive_s)
+
+    def exchange_ended(self, exchange: HttpExchange) -> None:
+        """Its task has ended."""
+        self.shared.running.discard(exchange)
+        exchange.abort()
+
+    def cut(self, *, reset: bool) -> None:
+        if self.closed:
+            return
+        if reset:
+            self.abort()
+        else:
+            self._close()
+
+    # The connection's end
+
+    def drain(self) -> None:
+        """The process ends: close when idle. What runs says so in its response and is closed by it."""
+        if self.current is None and not self.queue:
+            self._close()
+
+    def _linger(self) -> None:
+        """End our side and read on for a while, so that the client reads the answer before it meets a reset."""
+        self.closed = self.parser.deaf = True
+        self.discarded_bytes = 0
+        self._resume_reading()
+        self.transport.write_eof()
+        self._watch(LINGERING, LINGER_S)
+
+    def _close(self) -> None:
+        """Close when everything has been sent, as long as the client takes it."""
+        self.closed = self.parser.deaf = True
+        self.phase = CLOSING
+        self.deadline = inf
+        self.transport.close()
+        self._watch_writing()
+
+    def abort(self) -> None:
+        self.closed = self.parser.deaf = True
+        self.transport.abort()
+
+    # Flow and time
+
+    def _pause_reading(self) -> None:
+        if self.reading:
+            self.reading = False
+            self.transport.pause_reading()
+
+    def _resume_reading(self) -> None:
+        if not self.reading:
+            self.reading = True
+            self.transport.resume_reading()
+
+    def _room_made(self) -> None:
+        self.full = False
+        writers, self.writers = self.writers, []
+        for writer in writers:
+            if not writer.done():
+                writer.set_result(None)
+
+    def _watch(self, phase: Phase, timeout_s: float) -> None:
+        self.phase = phase
+        self.deadline = self.loop.time() + timeout_s
+        self._arm(self.deadline)
+
+    def _watch_writing(self) -> None:
+        """Expect that by the next deadline the client has taken something of what waits for it."""
+        self.unsent_bytes = self.transport.get_write_buffer_size()
+        if self.unsent_bytes:
+            self.write_deadline = self.loop.time() + self.limits.write_timeout_s
+            self._arm(self.write_deadline)
+        else:
+            self.write_deadline = inf
+
+    def _arm(self, when: float) -> None:
+        """See that the timer fires by then. When a deadline moves away it stays: it fires, looks and is set anew."""
+        if when < self.timer_at:
+            if self.timer is not None:
+                self.timer.cancel()
+            self.timer = self.loop.call_at(when, self._on_timer)
+            self.timer_at = when
+
+    def _on_timer(self) -> None:
+        self.timer, self.timer_at = None, inf
+        now = self.loop.time()
+        if now >= self.write_deadline:
+            if self.transport.get_write_buffer_size() >= self.unsent_bytes:
+                self.abort()
+                return
+            self._watch_writing()
+        if now >= self.deadline:
+            self.deadline = inf
+            self._expire()
+        self._arm(min(self.deadline, self.write_deadline))
+
+    def _expire(self) -> None:
+        if self.phase is BODY and self.current is not None:
+            self.parser.deaf = True
+            self.current.receive_failure(GatewayError("request_timeout", "The request body stopped coming"))
+        elif self.phase is HEAD and self.parser.in_head:
+            self.parser.refuse(GatewayError("request_timeout", "The request's head did not come in time"))
+        else:
+            self._close()

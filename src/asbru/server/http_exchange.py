@@ -1,0 +1,377 @@
+"""The `Exchange` of an HTTP/1 connection: one request as it was parsed, and its response as it is written.
+
+Here is what HTTP says about one message: how long the body may be, how the response is framed, what a HEAD request
+or an HTTP/1.0 client gets, when the connection may be kept. What HTTP says about a connection (parsing, pipelining,
+time-outs) is in `connection`, which an exchange sees only as a `Wire`.
+
+The methods in capitals of the contract (`body`, `pieces`, `respond`, `start`, `write`, `finish`) are for handlers; they
+suspend only where there is something to wait for. `give`, `put`, `end`, `fail` and `abort` never do, and are what the
+server itself uses.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import http
+import secrets
+from collections.abc import AsyncIterator
+from typing import Protocol
+
+import msgspec
+
+from asbru import errors
+from asbru.errors import GatewayError, Headers
+from asbru.server import cors
+from asbru.server.inflate import gunzip
+
+
+class Wire(Protocol):
+    """What an exchange needs of its connection."""
+
+    loop: asyncio.AbstractEventLoop
+    full: bool
+    """Whether the client has yet to take what it has been sent before there is room for more."""
+
+    @property
+    def draining(self) -> bool:
+        """Whether the connection ends with this response."""
+        ...
+
+    def send(self, data: bytes) -> None:
+        """Write; after the connection is gone, do nothing."""
+        ...
+
+    def send_parts(self, parts: tuple[bytes, ...]) -> None:
+        """Write several buffers at once, without joining them."""
+        ...
+
+    async def room(self) -> None:
+        """Return when the client has taken enough."""
+        ...
+
+    def want_body(self) -> None:
+        """The current exchange waits for its request body: read on, and watch that it comes."""
+        ...
+
+    def body_came(self) -> None:
+        """It waits no longer."""
+        ...
+
+    def exchange_finished(self) -> None:
+        """The current exchange has its response."""
+        ...
+
+    def exchange_ended(self, exchange: HttpExchange) -> None:
+        """The task of an exchange has ended, one way or another."""
+        ...
+
+    def cut(self, *, reset: bool) -> None:
+        """Close the connection: after what was sent, or with a reset where a plain end would look like success."""
+        ...
+
+
+def _status_line(status: int) -> bytes:
+    try:
+        phrase = http.HTTPStatus(status).phrase
+    except ValueError:
+        phrase = ""
+    return f"HTTP/1.1 {status} {phrase}".encode("ascii")
+
+
+STATUS_LINES = {status: _status_line(status) for status in range(200, 1000)}
+NO_BODY_STATUSES = (204, 304)
+
+# Smaller writes are joined with their framing into one buffer; larger ones are handed to the transport in pieces,
+# because one more copy costs more than a vectored write. Measured in bench/server.md.
+JOIN_MAX_BYTES = 16_384
+
+
+class HttpExchange(msgspec.Struct, eq=False, weakref=False):
+    """One request and the response to it; see `asbru.server.exchange.Exchange` for the contract."""
+
+    wire: Wire
+    client: str
+
+    # The head of the request.
+    method: str = ""
+    path: bytes = b""
+    query: bytes = b""
+    headers: Headers = []
+    is_http_1_0: bool = False
+    content_length: int | None = None
+    """None when the body is chunked; 0 when there is none."""
+    content_encoding: bytes = b""
+    expects_continue: bool = False
+
+    # The body of the request: what has arrived and has not been taken.
+    parts: list[bytes] = []
+    received_bytes: int = 0
+    """All of it so far, taken or not."""
+    complete: bool = False
+    """Whether the whole request has arrived."""
+    failure: GatewayError | None = None
+    """Why the rest of the body will never arrive."""
+    waiter: asyncio.Future[None] | None = None
+    """The handler, while it waits for the body …"""
+    wake_at_bytes: int = 0
+    """… to be complete, or to be longer than this."""
+
+    # The response.
+    started: bool = False
+    finished: bool = False
+    aborted: bool = False
+    keep_alive: bool = True
+    """Whether another request may follow on the connection."""
+    head: bytes = b""
+    """The head that `start` was given, until it goes out with the first bytes of the body."""
+    has_body: bool = True
+    chunked: bool = False
+    left_bytes: int | None = None
+    """What the response's content-length still promises."""
+    is_event_stream: bool = False
+    request_id: str = ""
+    tail_open: bool = False
+
+    # Who runs it.
+    refusal: GatewayError | None = None
+    """Set on a request that the server itself refuses; it has no handler."""
+    task: asyncio.Task[None] | None = None
+    is_drained: bool = False
+    """Whether the handler was cancelled because the process ends, not because the client went away."""
+    cors: Headers = []
+    """Headers that the response carries besides its own."""
+
+    def __repr__(self) -> str:
+        # The default would print the headers, and with them credentials.
+        state = "finished" if self.finished else "started" if self.started else "waiting"
+        return f"<HttpExchange {self.method} {self.path!r} {state}>"
+
+    # The request body
+
+    async def body(self, limit_bytes: int) -> bytes:
+        self._check_announced(limit_bytes)
+        if not self.complete:
+            self.wake_at_bytes = limit_bytes
+            await self._arrival()
+        if self.received_bytes > limit_bytes:
+            raise _too_large(limit_bytes)
+        if self.failure is not None:
+            raise self.failure
+        parts, self.parts = self.parts, []
+        data = parts[0] if len(parts) == 1 else b"".join(parts)
+        if self.content_encoding in (b"", b"identity") or not data:
+            return data
+        if self.content_encoding not in (b"gzip", b"x-gzip"):
+            raise GatewayError("unsupported_media_type", "The request body's content-encoding must be gzip or identity")
+        return await asyncio.to_thread(gunzip, data, limit_bytes)
+
+    async def pieces(self, limit_bytes: int) -> AsyncIterator[bytes]:
+        self._check_announced(limit_bytes)
+        while True:
+            parts, self.parts = self.parts, []
+            for part in parts:
+                yield part
+            if self.parts:
+                continue
+            if self.received_bytes > limit_bytes:
+                raise _too_large(limit_bytes)
+            if self.failure is not None:
+                raise self.failure
+            if self.complete:
+                return
+            self.wake_at_bytes = self.received_bytes
+            await self._arrival()
+
+    def _check_announced(self, limit_bytes: int) -> None:
+        if self.content_length is not None and self.content_length > limit_bytes:
+            raise _too_large(limit_bytes)
+
+    async def _arrival(self) -> None:
+        """Return when the body is complete, has failed, or is longer than `wake_at_bytes`."""
+        if self.finished or self.aborted:
+            raise RuntimeError("the body is read before the response is finished")
+        self.wire.want_body()
+        try:
+            while not self.complete and self.failure is None and self.received_bytes <= self.wake_at_bytes:
+                self.waiter = self.wire.loop.create_future()
+                await self.waiter
+        finally:
+            self.waiter = None
+            self.wire.body_came()
+
+    def receive(self, part: bytes) -> None:
+        """Some of the body has arrived."""
+        self.parts.append(part)
+        self.received_bytes += len(part)
+        if self.waiter is not None and self.received_bytes > self.wake_at_bytes:
+            self._wake()
+
+    def receive_end(self) -> None:
+        """All of it has."""
+        self.complete = True
+        if self.waiter is not None:
+            self._wake()
+
+    def receive_failure(self, error: GatewayError) -> None:
+        """The rest never will."""
+        self.failure = error
+        self.keep_alive = False
+        if self.waiter is not None:
+            self._wake()
+
+    def _wake(self) -> None:
+        waiter, self.waiter = self.waiter, None
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
+
+    # The response, as handlers give it
+
+    async def respond(self, status: int, headers: Headers, body: bytes) -> None:
+        self.give(status, headers, body)
+
+    async def start(self, status: int, headers: Headers) -> None:
+        self._must_not_be_started()
+        head = self._lines(status, headers)
+        self.has_body = self.method != "HEAD" and status not in NO_BODY_STATUSES
+        at = head.find(b"\r\ncontent-length: ")
+        if at >= 0:
+            self.left_bytes = int(head[at + len(b"\r\ncontent-length: ") :].split(b"\r\n", 1)[0])
+        elif self.has_body:
+            if self.is_http_1_0:
+                self.keep_alive = False  # the end of the connection is the end of the body
+            else:
+                self.chunked = True
+        framing = b"transfer-encoding: chunked\r\n" if self.chunked else b""
+        self.head = b"%b\r\n%b%b\r\n" % (head, framing, self._connection_line())
+        self.is_event_stream = b"\r\ncontent-type: text/event-stream" in head
+        self.started = True
+        # The first bytes of the body usually follow at once, and then go out in the same packet.
+        self.wire.loop.call_soon(self._send_head)
+
+    async def write(self, data: bytes) -> None:
+        self.put(data)
+        if self.wire.full:
+            await self.wire.room()
+
+    async def finish(self) -> None:
+        self.end()
+
+    # The response, as the server gives it
+
+    def give(self, status: int, headers: Headers, body: bytes) -> None:
+        """The whole response."""
+        self._must_not_be_started()
+        head = self._lines(status, headers)
+        length = b"" if status in NO_BODY_STATUSES else b"content-length: %d\r\n" % len(body)
+        head = b"%b\r\n%b%b\r\n" % (head, length, self._connection_line())
+        if self.method == "HEAD" or not length:
+            body = b""
+        self.started = True
+        if len(body) < JOIN_MAX_BYTES:
+            self.wire.send(head + body)
+        else:
+            self.wire.send_parts((head, body))
+        self._finish()
+
+    def put(self, data: bytes) -> None:
+        """Some of the body, without waiting for room."""
+        if not self.started or self.finished:
+            raise RuntimeError("a response's body is written after its start and before its end")
+        if not data or not self.has_body:
+            return
+        if self.left_bytes is not None:
+            if len(data) > self.left_bytes:
+                raise RuntimeError("the response is longer than its content-length")
+            self.left_bytes -= len(data)
+        head, self.head = self.head, b""
+        if not self.chunked:
+            self.wire.send(head + data if head else data)
+        elif len(data) < JOIN_MAX_BYTES:
+            self.wire.send(b"%b%x\r\n%b\r\n" % (head, len(data), data))
+        else:
+            self.wire.send_parts((b"%b%x\r\n" % (head, len(data)), data, b"\r\n"))
+
+    def end(self) -> None:
+        """The end of the body."""
+        if not self.started or self.finished:
+            raise RuntimeError("a response is finished once, after its start")
+        if self.left_bytes and self.has_body:
+            raise RuntimeError("the response is shorter than its content-length")
+        head, self.head = self.head, b""
+        if self.chunked:
+            self.wire.send(head + b"0\r\n\r\n")
+        elif head:
+            self.wire.send(head)
+        self._finish()
+
+    def fail(self, error: GatewayError) -> None:
+        """End as an error: as the whole response, as a stream's last event, or, where neither is possible, as a cut."""
+        if self.finished or self.aborted:
+            return
+        request_id = self.request_id or f"req_{secrets.token_hex(11)}"
+        if not self.started:
+            self.give(*errors.render(error, request_id))
+        elif self.is_event_stream and not self.tail_open and self.left_bytes is None:
+            self.put(errors.event(error, request_id))
+            self.end()
+        else:
+            self.abort()
+
+    def abort(self) -> None:
+        if not self.finished and not self.aborted:
+            self._send_head()
+            self.aborted = True
+            # Without a length or a last chunk, only a reset tells the client that this was not all.
+            self.wire.cut(reset=self.started and self.has_body and not self.chunked and self.left_bytes is None)
+
+    def cancel(self) -> None:
+        """The client is gone: whatever runs for it ends now."""
+        if not self.finished and not self.aborted:
+            self._cancel("client gone")
+            self.receive_failure(GatewayError("invalid_request", "The client went away"))
+
+    def drain(self) -> None:
+        """The process ends: the handler has had its time."""
+        self.is_drained = True
+        self._cancel("drain")
+
+    def _cancel(self, why: str) -> None:
+        if self.task is not None:
+            self.task.cancel(msg=why)
+            # A task that is cancelled before its first step never comes to its own clean-up.
+            self.task.add_done_callback(lambda _: self.wire.exchange_ended(self))
+
+    def _must_not_be_started(self) -> None:
+        if self.started:
+            raise RuntimeError("a response is given once")
+
+    def _lines(self, status: int, headers: Headers) -> bytes:
+        """The status line and the headers, without the last line end."""
+        if self.cors:
+            headers = cors.merge(headers, self.cors)
+        head = b"\r\n".join((STATUS_LINES[status], *map(b": ".join, headers)))
+        # fast path: one look at the whole head instead of two regular expressions a header (uvicorn: 0.7 µs each).
+        # A line end inside a header would be a second header, or a second response.
+        if head.count(b"\n") != len(headers) or head.count(b"\r") != len(headers):
+            raise ValueError("a response header holds a line end")
+        return head
+
+    def _connection_line(self) -> bytes:
+        if not self.complete or self.wire.draining:
+            self.keep_alive = False
+        return b"" if self.keep_alive else b"connection: close\r\n"
+
+    def _send_head(self) -> None:
+        if self.head:
+            head, self.head = self.head, b""
+            self.wire.send(head)
+
+    def _finish(self) -> None:
+        self.finished = True
+        if self.waiter is not None:  # an upload that was answered early
+            self.receive_failure(GatewayError("invalid_request", "The request was answered before its body was read"))
+        self.wire.exchange_finished()
+
+
+def _too_large(limit_bytes: int) -> GatewayError:
+    return GatewayError("too_large", f"The request body is larger than {limit_bytes} bytes")

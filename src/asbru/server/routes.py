@@ -1,0 +1,173 @@
+"""Which handler a request is for: contract/gateway.md §1 as a table. Pure; it knows neither server nor handlers.
+
+Fixed paths are one dictionary lookup, built at import over every prefix. Paths with an id in them are found by their
+prefix (a set) and their resource (a dictionary); nothing is matched by regular expression.
+
+What may not go wrong: a request that means something else must never become a paid message. The handler of messages
+also serves ``/v1/messages/{anything}``, but only for sub-paths that are spelled plainly and resemble no known
+sub-resource; every other spelling (doubled slashes, dot segments, percent-encoding, `Count_Tokens`) is a 404. Case
+matters, one trailing slash does not. HEAD is allowed wherever GET is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal, NamedTuple
+from urllib.parse import unquote_to_bytes
+
+import msgspec
+
+from asbru.errors import GatewayError
+
+Limit = Literal["none", "body", "batch", "file"]
+
+PREFIXES: tuple[bytes, ...] = (
+    b"",
+    b"/anthropic",
+    b"/litellm/anthropic",
+    b"/litellm",
+    b"/pydanticai/anthropic",
+    b"/pydanticai",
+    b"/langchain/anthropic",
+    b"/langchain",
+    b"/cursor",
+)
+
+
+class Route(msgspec.Struct, frozen=True):
+    """One row of the table."""
+
+    name: str
+    methods: tuple[str, ...]
+    limit: Limit = "none"
+    """Which bound of the configuration the request's body is under; ``none`` where no body is expected."""
+
+
+class Match(NamedTuple):
+    """Where a request goes."""
+
+    route: Route
+    path: bytes
+    """The path under the prefix, still percent-encoded, as it goes upstream: ``/v1/messages/batches/msgbatch_1``."""
+    id: str
+    """The resource's id, percent-decoded; empty for a path without one."""
+
+
+_READ = ("GET", "HEAD")
+
+MESSAGES = Route("messages", ("POST",), "body")
+BATCH = Route("batch", (*_READ, "DELETE"))
+BATCH_CANCEL = Route("batch_cancel", ("POST",))
+BATCH_RESULTS = Route("batch_results", _READ)
+MODEL = Route("model", _READ)
+FILE = Route("file", (*_READ, "DELETE"))
+FILE_CONTENT = Route("file_content", _READ)
+
+_UNDER_PREFIXES: dict[bytes, Route] = {
+    b"/v1/messages": MESSAGES,
+    b"/v1/messages/count_tokens": Route("count_tokens", ("POST",), "body"),
+    b"/v1/messages/batches": Route("batches", (*_READ, "POST"), "batch"),
+    b"/v1/models": Route("models", _READ),
+    b"/v1/files": Route("files", (*_READ, "POST"), "file"),
+    b"/v1/complete": Route("complete", ("POST",), "body"),
+    b"/api/hello": Route("hello", _READ),
+    b"": Route("root", _READ),
+}
+_AT_ROOT: dict[bytes, Route] = {
+    b"/health": Route("health", _READ),
+    b"/health/live": Route("health_live", _READ),
+    b"/health/ready": Route("health_ready", _READ),
+}
+
+
+def match(method: str, path: bytes) -> Match:
+    """The route of a request; ``path`` is raw, without the query.
+
+    Raises `GatewayError`: ``not_found``, or ``method_not_allowed`` with an ``allow`` header.
+    """
+    found = _FIXED.get(path) or find(path)
+    if found is None:
+        raise not_found()
+    if method not in found.route.methods:
+        allow = allowed(found)
+        raise GatewayError("method_not_allowed", f"This path takes {allow.decode()} only", headers=[(b"allow", allow)])
+    return found
+
+
+def find(path: bytes) -> Match | None:
+    """What is at this path, whatever the method; None when there is nothing."""
+    if path.endswith(b"/"):
+        path = path[:-1]
+    if path in _FIXED:
+        return _FIXED[path]
+    at = path.find(b"/v1/")
+    if at < 0 or path[:at] not in _PREFIX_SET:
+        return None
+    path = path[at:]
+    resource, _, rest = path[len(b"/v1/") :].partition(b"/")
+    finder = _BY_RESOURCE.get(resource)
+    return finder(path, rest) if finder is not None and rest else None
+
+
+def not_found() -> GatewayError:
+    return GatewayError("not_found", "There is nothing at this path")
+
+
+def allowed(found: Match) -> bytes:
+    """The value of an ``allow`` header."""
+    return ", ".join((*found.route.methods, "OPTIONS")).encode("ascii")
+
+
+def _under_messages(path: bytes, rest: bytes) -> Match | None:
+    head, _, tail = rest.partition(b"/")
+    if head == b"batches":
+        return _one_of(path, tail, BATCH, {b"cancel": BATCH_CANCEL, b"results": BATCH_RESULTS})
+    # Anything else is a message, unless it may have been meant for a sub-resource.
+    letters = head.replace(b"_", b"").replace(b"-", b"").lower()
+    if letters.startswith((b"counttoken", b"batch")) or b"%" in rest or not _is_plain(rest):
+        return None
+    return Match(MESSAGES, b"/v1/messages", "")
+
+
+def _under_models(path: bytes, rest: bytes) -> Match | None:
+    # A model's name may hold slashes, encoded or not: everything is the id.
+    return _with_id(MODEL, path, rest, slashes=True)
+
+
+def _under_files(path: bytes, rest: bytes) -> Match | None:
+    return _one_of(path, rest, FILE, {b"content": FILE_CONTENT})
+
+
+def _one_of(path: bytes, rest: bytes, resource: Route, parts: dict[bytes, Route]) -> Match | None:
+    """``{id}`` is the resource, ``{id}/{part}`` a part of it."""
+    raw_id, slash, part = rest.partition(b"/")
+    route = parts.get(part) if slash else resource
+    return None if route is None else _with_id(route, path, raw_id)
+
+
+def _with_id(route: Route, path: bytes, raw_id: bytes, *, slashes: bool = False) -> Match | None:
+    """The match with its id, when that cannot be mistaken for another path after decoding, here or upstream."""
+    decoded = unquote_to_bytes(raw_id)
+    if (b"/" in decoded and not slashes) or b"\\" in decoded or not _is_plain(decoded):
+        return None
+    try:
+        text = decoded.decode("utf-8")
+    except UnicodeDecodeError:
+        return None
+    return Match(route, path, text) if text.isprintable() else None
+
+
+def _is_plain(path: bytes) -> bool:
+    """Whether no segment is empty or made of dots alone."""
+    return all(segment.strip(b".") for segment in path.split(b"/"))
+
+
+_PREFIX_SET = frozenset(PREFIXES)
+_FIXED: dict[bytes, Match] = {
+    prefix + path: Match(route, path or b"/", "") for prefix in PREFIXES for path, route in _UNDER_PREFIXES.items()
+} | {path: Match(route, path, "") for path, route in _AT_ROOT.items()}
+_BY_RESOURCE: dict[bytes, Callable[[bytes, bytes], Match | None]] = {
+    b"messages": _under_messages,
+    b"models": _under_models,
+    b"files": _under_files,
+}

@@ -1,0 +1,181 @@
+"""A listener and its life: bind, serve, drain, end. Signals are handled here and nowhere else.
+
+uvicorn contributes its configuration and its way of making a connection object for each accepted socket. Its own main
+loop (which wakes up ten times a second), its signal handlers and its shutdown (which knows no drain) stay unused.
+
+Draining, from `drain` on: the sockets stop listening, idle connections close, responses say ``connection: close``.
+`stop` waits for what runs, at most ``drain_s``; then the remaining handlers are cancelled, which ends their streams
+with a valid error event; what is still there `GRACE_S` later is cut.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import resource
+import signal
+import socket
+from collections.abc import Callable
+
+import uvicorn
+
+from asbru import config
+from asbru.server.asgi import application
+from asbru.server.connection import HostConfig, Shared
+from asbru.server.exchange import Handler
+
+log = logging.getLogger("asbru.server")
+
+GRACE_S = 5.0
+BACKLOG = 2048
+SPARE_FILES = 256
+
+
+class Service:
+    """Serves a handler at one address.
+
+    Either `start` and `stop` it, any number in one process, or `start` and `run` it as what the process is for.
+    """
+
+    def __init__(
+        self,
+        handler: Handler,
+        server: config.Server,
+        *,
+        on_reload: Callable[[], None] | None = None,
+        on_drain: Callable[[], None] | None = None,
+    ) -> None:
+        self.port = server.port
+        """The port it listens on, after `start`."""
+        self._settings = server
+        self._on_reload = on_reload
+        self._on_drain = on_drain
+        self._shared = Shared(server)
+        self._uvicorn = uvicorn.Server(HostConfig(application(handler, server), self._shared))
+        self._drain_asked = asyncio.Event()
+        self._end_asked = asyncio.Event()
+
+    @property
+    def draining(self) -> bool:
+        """Whether it is on its way out, which readiness must say."""
+        return self._shared.draining
+
+    async def start(self) -> None:
+        """Listen and serve; raises OSError, saying what could not be had."""
+        sockets = await _bind(self._settings.host, self._settings.port)
+        self.port = sockets[0].getsockname()[1]
+        host = self._uvicorn.config
+        host.load()
+        self._uvicorn.lifespan = host.lifespan_class(host)
+        await self._uvicorn.startup(sockets)
+
+    def drain(self) -> None:
+        """Take nothing new; returns at once."""
+        if self._shared.draining:
+            return
+        self._shared.draining = True
+        for listener in self._uvicorn.servers:
+            listener.close()
+        for connection in list(self._shared.connections):
+            connection.drain()
+        self._drain_asked.set()
+        if self._on_drain is not None:
+            self._on_drain()
+
+    async def stop(self) -> None:
+        """Drain and return when nothing is left, at most ``drain_s`` and the grace time later."""
+        self.drain()
+        try:
+            await self._ended(self._settings.drain_s)
+            for exchange in list(self._shared.running):
+                exchange.drain()
+            await self._ended(GRACE_S)
+        finally:
+            self._cut_all()
+        await self._connections_gone(GRACE_S)
+
+    async def run(self) -> int:
+        """Serve until SIGTERM or SIGINT, then drain; the exit code: 0, or 1 when a second signal cut the drain short.
+
+        SIGHUP calls ``on_reload``.
+        """
+        _raise_file_limit(2 * self._settings.max_connections + SPARE_FILES)
+        loop = asyncio.get_running_loop()
+        handlers = {signal.SIGTERM: self._on_end_signal, signal.SIGINT: self._on_end_signal}
+        if self._on_reload is not None:
+            handlers[signal.SIGHUP] = self._on_reload
+        for number, handler in handlers.items():
+            loop.add_signal_handler(number, handler)
+        try:
+            await self._drain_asked.wait()
+            stopping = loop.create_task(self.stop())
+            ending = loop.create_task(self._end_asked.wait())
+            await asyncio.wait((stopping, ending), return_when=asyncio.FIRST_COMPLETED)
+            ending.cancel()
+            if stopping.done():
+                await stopping
+                return 0
+            stopping.cancel()
+            self._cut_all()
+            return 1
+        finally:
+            for number in handlers:
+                loop.remove_signal_handler(number)
+
+    def _on_end_signal(self) -> None:
+        if self._shared.draining:
+            log.warning("a second signal: ending at once, %d exchanges cut", len(self._shared.running))
+            self._end_asked.set()
+        else:
+            log.info("draining: %d exchanges have %g s", len(self._shared.running), self._settings.drain_s)
+            self.drain()
+
+    async def _ended(self, timeout_s: float) -> None:
+        """Return when no exchange runs, or when the time is over."""
+        loop = asyncio.get_running_loop()
+        end = loop.time() + timeout_s
+        while (left_s := end - loop.time()) > 0:
+            tasks = [exchange.task for exchange in self._shared.running if exchange.task is not None]
+            if not tasks:
+                await self._connections_gone(left_s)
+                return
+            await asyncio.wait(tasks, timeout=left_s)
+
+    async def _connections_gone(self, timeout_s: float) -> None:
+        """Return when every connection has closed, or when the time is over."""
+        if self._shared.connections:
+            try:
+                await asyncio.wait_for(self._shared.emptied.wait(), timeout_s)
+            except TimeoutError:
+                log.warning("%d connections did not close", len(self._shared.connections))
+
+    def _cut_all(self) -> None:
+        for exchange in list(self._shared.running):
+            exchange.cancel()
+        for connection in list(self._shared.connections):
+            connection.abort()
+
+
+async def _bind(host: str, port: int) -> list[socket.socket]:
+    """A listening socket for each address of the host; raises OSError for the first that cannot be had."""
+    loop = asyncio.get_running_loop()
+    sockets: list[socket.socket] = []
+    try:
+        infos = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        for family, address in dict.fromkeys((info[0], info[4]) for info in infos):
+            if sockets and port == 0:  # every address has the port that the first was given
+                address = (address[0], sockets[0].getsockname()[1], *address[2:])
+            sockets.append(socket.create_server(address, family=family, backlog=BACKLOG))
+    except OSError as error:
+        for opened in sockets:
+            opened.close()
+        raise OSError(error.errno, f"cannot listen on {host} port {port}: {error.strerror}") from None
+    return sockets
+
+
+def _raise_file_limit(wanted: int) -> None:
+    """As many open files as the connections need, as far as the system lets us."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
