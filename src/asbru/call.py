@@ -152,6 +152,10 @@ class Call:
         record.status = status
         await self.respond(status, headers, body)
 
+    async def respond_json(self, status: int, body: bytes) -> None:
+        """Give an answer of the gateway's own making."""
+        await self.respond(status, [(b"content-type", b"application/json"), *self.own_headers()], body)
+
     async def respond(self, status: int, headers: Headers, body: bytes) -> None:
         """Give the whole answer and note it."""
         self.record.status = status

@@ -30,7 +30,7 @@ async def respond(call: Call, asked: Asked, targets: Sequence[Target]) -> None:
         "limits": [],
         "losses": [],
     }
-    await call.respond(200, call.own_headers(), msgspec.json.encode(plan))
+    await call.respond_json(200, msgspec.json.encode(plan))
 
 
 def _candidate(call: Call, asked: Asked, target: Target, index: int) -> dict[str, object]:

@@ -105,7 +105,7 @@ async def list_models(call: Call, match: Match) -> None:
     """The models the caller may use, from memory."""
     catalog, table = call.gateway.catalog, call.gateway.table
     ids = table.visible_models(call.principal, catalog.ids())
-    await call.respond(200, call.own_headers(), models.page(ids, catalog.entry, call.exchange.query))
+    await call.respond_json(200, models.page(ids, catalog.entry, call.exchange.query))
 
 
 async def one_model(call: Call, match: Match) -> None:
@@ -113,7 +113,7 @@ async def one_model(call: Call, match: Match) -> None:
     targets = call.targets(match.id)
     raw = call.gateway.catalog.entry(match.id)
     if raw is not None:
-        await call.respond(200, call.own_headers(), raw)
+        await call.respond_json(200, raw)
         return
     request = Request(
         method="GET",
@@ -127,12 +127,12 @@ async def health(call: Call, match: Match) -> None:
     """Liveness and readiness; the latter is 503 from the first moment of a drain."""
     draining = match.route.name != "health_live" and call.gateway.draining()
     body = b'{"status":"draining"}' if draining else b'{"status":"ok"}'
-    await call.respond(503 if draining else 200, call.own_headers(), body)
+    await call.respond_json(503 if draining else 200, body)
 
 
 async def hello(call: Call, match: Match) -> None:
     """What Claude Code warms its connection up with."""
-    await call.respond(200, call.own_headers(), b"{}")
+    await call.respond_json(200, b"{}")
 
 
 Step = Callable[[Call, Match], Awaitable[None]]
