@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from asbru.config import Config, Provider, ProviderKey
 from asbru.errors import GatewayError
+from asbru.policy.auth import ANONYMOUS
 from asbru.policy.health import Cooldowns
 from asbru.policy.keys import KEYLESS, OWN_KEY
 from asbru.policy.router import Table, Target
@@ -214,6 +215,8 @@ def test_a_pool_without_weight_serves_only_when_pinned() -> None:
     off = pool(stored("off", 0))
     assert chosen(off) is None
     assert chosen(off, pin="off") == "off"
+    targets = off.targets("p/m", (), ANONYMOUS, {}, rand=0.0)
+    assert off.pinned(targets, "off") == targets
 
 
 # Pins

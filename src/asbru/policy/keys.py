@@ -62,8 +62,8 @@ class ProviderPolicy(msgspec.Struct, frozen=True):
     breaker: Breaker
 
     def may_serve(self, model: str) -> bool:
-        """Whether any key that is in use may serve the model."""
-        return any(key.weight > 0 and key.may_serve(model) for key in self.keys)
+        """Whether any key may serve the model; one without weight may when it is pinned."""
+        return any(key.may_serve(model) for key in self.keys)
 
 
 def compile_provider(name: str, provider: Provider) -> ProviderPolicy:
