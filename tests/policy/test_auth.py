@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from asbru.config import Auth, Config, KeyProvider, VirtualKey
 from asbru.errors import GatewayError
+from asbru.headers import CREDENTIALS
 from asbru.policy.auth import CREDENTIAL_HEADERS, Authenticator, Principal
 from asbru.secrets import Secret, digest, new_virtual_key
 
@@ -290,6 +291,7 @@ def test_what_cannot_work_is_said_at_start(config: Config, says: str) -> None:
 
 def test_the_credential_headers() -> None:
     assert {name.decode() for name in CREDENTIAL_HEADERS} == set(HEADERS)
+    assert CREDENTIAL_HEADERS == CREDENTIALS, "what is read as a credential is what never goes upstream, and no other"
 
 
 def test_a_generated_key_is_known_by_the_digest_that_was_configured() -> None:
