@@ -61,7 +61,7 @@ def _known(
     path = ("providers", facts.name)
     variable = _usual_variable(facts, environ)
     if not keys and facts.key is not None:
-        keys = (ProviderKey(name=facts.name, value=Secret(facts.key, "built in")),)
+        keys = (ProviderKey(name=facts.name, value=Secret(facts.key, "built-in")),)
     elif not keys and variable is not None and provider.base_url is None:
         secret = decoder.secret(f"env.{variable}", (*path, "keys"))
         keys = (ProviderKey(value=secret),) if isinstance(secret, Secret) else ()

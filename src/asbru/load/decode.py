@@ -135,6 +135,8 @@ class Decoder:
 
     def _leaf(self, type_: object, raw: Value, path: Path) -> object:
         if isinstance(raw, str):
+            if not raw.isprintable():
+                return self.note(path, "holds a line break or another character that cannot be shown")
             if _is_reference(type_):
                 resolved = self._resolve(raw, path)
                 if isinstance(resolved, _Bad):
