@@ -188,8 +188,8 @@ async def _candidate(
                     raise
                 if decision.action == "other_key" and other is not None:
                     key = other
-                else:
-                    retries += 1
+                    continue
+                retries += 1
                 gateway.budget.acquire()
                 retrying = True
                 if decision.delay_s:
