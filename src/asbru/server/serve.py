@@ -60,6 +60,11 @@ class Service:
         """Whether it is on its way out, which readiness must say."""
         return self._shared.draining
 
+    @property
+    def idle(self) -> bool:
+        """Whether nothing runs and no connection is open."""
+        return not self._shared.running and not self._shared.connections
+
     async def start(self) -> None:
         """Listen and serve; raises OSError, saying what could not be had."""
         sockets = await _bind(self._settings.host, self._settings.port)
@@ -165,7 +170,10 @@ async def _bind(host: str, port: int) -> list[socket.socket]:
         for family, address in dict.fromkeys((info[0], info[4]) for info in infos):
             if sockets and port == 0:  # every address has the port that the first was given
                 address = (address[0], sockets[0].getsockname()[1], *address[2:])
-            sockets.append(socket.create_server(address, family=family, backlog=BACKLOG))
+            listener = socket.create_server(address, family=family, backlog=BACKLOG)
+            sockets.append(listener)
+            # Accepted sockets inherit it. asyncio would set it only on sockets that were made with IPPROTO_TCP.
+            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     except OSError as error:
         for opened in sockets:
             opened.close()
