@@ -87,11 +87,13 @@ class Reply:
 
     def __init__(self, exchange: Exchange) -> None:
         self.exchange = exchange
-        self._request = (exchange.method.encode(), exchange.path, exchange.query)
-        self.request_id = identifier("req", *self._request)
+        self.request_id = ""
+        self.identify(b"")
 
     def identify(self, fingerprint: bytes) -> None:
-        self.request_id = identifier("req", *self._request, fingerprint)
+        exchange = self.exchange
+        self.request_id = identifier("req", exchange.method.encode(), exchange.path, exchange.query, fingerprint)
+        exchange.request_id = self.request_id
 
     def headers(self, content_type: str, extra: Headers | None = None) -> Headers:
         return [

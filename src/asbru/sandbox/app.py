@@ -97,7 +97,7 @@ class Sandbox:
             await exchange.respond(200, reply.headers("application/json"), b"{}")
             return
         methods, ids = match(exchange.path)
-        action = methods.get(exchange.method)
+        action = methods.get("GET" if exchange.method == "HEAD" else exchange.method)
         if action is None:
             allowed = ", ".join(methods).encode()
             raise ApiError(405, "Method Not Allowed", headers=[(b"allow", allowed)])
