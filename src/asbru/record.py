@@ -17,6 +17,8 @@ class Usage(msgspec.Struct, kw_only=True):
     cache_read_input_tokens: int = 0
     cache_creation_5m_tokens: int = 0
     cache_creation_1h_tokens: int = 0
+    thinking_tokens: int = 0
+    """Of ``output_tokens``."""
 
 
 class Attempt(msgspec.Struct, kw_only=True):

@@ -1,0 +1,165 @@
+"""What a translating dialect is: a sans-I/O codec between Messages and one provider's wire format.
+
+A codec holds no state; everything about one request is in its `Context`. Bytes and structs in, bytes and structs out;
+no clock, no network. Its request side tells `Losses` what it could not carry exactly; its response side tells a
+`MessageStream` what it saw. Both raise only `LossyError` (the client's request cannot go there: a 400) and
+`StreamError` (the provider's answer makes no sense).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple, Protocol
+
+import msgspec
+
+from asbru.dialects.losses import Fidelity, Losses
+from asbru.dialects.message_stream import MessageStream
+from asbru.dialects.messages import Request
+
+
+class Quirks(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
+    """Where a provider differs from its dialect's reference; from data/providers.toml. Defaults are the reference."""
+
+    max_tokens_field: str = "max_completion_tokens"
+    """openai-chat: the name of the limit; ``max_tokens`` at most hosts other than OpenAI."""
+    system_role: str = "system"
+    """openai-chat: ``developer`` or ``system``."""
+    stream_usage: bool = True
+    """openai-chat: ``stream_options.include_usage`` is understood."""
+    reasoning_field: str | None = None
+    """openai-chat: where reasoning is taken in history (``reasoning_content``, ``reasoning``, ``reasoning_details``)."""
+    reasoning_effort: bool = True
+    """openai-chat: ``reasoning_effort`` is understood."""
+    json_schema: bool = True
+    """Native structured output; otherwise a forced tool, otherwise an instruction."""
+    tool_choice_required: bool = True
+    """``tool_choice: required`` or a named function is understood."""
+    parallel_tool_calls: bool = True
+    """``parallel_tool_calls`` is understood."""
+    strict_tools: bool = True
+    image_url: bool = True
+    """Images by URL are fetched by the provider."""
+    files: bool = False
+    """PDF documents can be sent."""
+    max_stop_sequences: int = 4
+    tool_id_pattern: str = "^[a-zA-Z0-9_-]{1,64}$"
+    tool_name_max: int = 64
+    max_schema_depth: int | None = None
+    empty_text: bool = True
+    """Empty text is accepted."""
+    prompt_cache_key: bool = False
+    service_tier: bool = False
+    user_field: str | None = None
+    """Where the end user's id goes (``safety_identifier``, ``user``), hashed."""
+    path: str | None = None
+    """The path under the base URL, where it is not the dialect's own; ``{model}`` is replaced."""
+    query: str = ""
+
+
+class Model(msgspec.Struct, kw_only=True, frozen=True):
+    """What is known of a model; None where nothing is. From data/models.json and the configuration."""
+
+    context_tokens: int | None = None
+    max_output_tokens: int | None = None
+    reasoning: bool | None = None
+    """It thinks before it answers (and mostly takes no sampling parameters)."""
+    efforts: tuple[str, ...] = ()
+    """The effort levels it accepts, lowest first; empty: unknown."""
+    sampling: bool | None = None
+    """It takes temperature and top_p."""
+    images: bool | None = None
+    documents: bool | None = None
+    tools: bool | None = None
+    structured_output: bool | None = None
+
+
+class Context(msgspec.Struct, kw_only=True):
+    """One request on its way to one candidate."""
+
+    provider: str
+    model: str
+    """The name sent upstream."""
+    shown_model: str
+    """The name the client asked for, and sees in the answer."""
+    message_id: str
+    """The id of the Message, when the provider gives none that will do."""
+    quirks: Quirks = Quirks()
+    facts: Model = Model()
+    version: str = "2023-06-01"
+    """``anthropic-version``."""
+    betas: Sequence[str] = ()
+    session_id: str | None = None
+    show_thinking: bool = True
+    """False for ``thinking.display: omitted``. Set by `prepare`."""
+    tool_names: dict[str, str] = {}
+    """Name sent upstream -> the client's, where they differ. Set while encoding."""
+    structured_tool: str | None = None
+    """The forced tool that stands for structured output: its input is the answer's text. Set while encoding."""
+    stop_sequences: Sequence[str] = ()
+    """Those that the gateway itself must watch for, because the provider cannot."""
+
+
+class Sent(NamedTuple):
+    """A request as it goes upstream, but for host and credentials."""
+
+    target: bytes
+    """Path and query below the provider's base URL."""
+    body: bytes
+    headers: bytes = b""
+    """More header lines, each ended with CRLF."""
+
+
+class Fault(NamedTuple):
+    """A provider's error in the Messages API's terms. ``message`` may hold the provider's words, never a credential."""
+
+    status: int
+    type: str
+    message: str
+    retry_after_s: float | None = None
+    should_retry: bool | None = None
+
+
+class Decoder(Protocol):
+    """Reads one streamed answer."""
+
+    stream: MessageStream
+
+    def feed(self, data: bytes) -> bytes:
+        """Some bytes of the provider's body; the Anthropic events they make. Any split gives the same events."""
+        ...
+
+    def end(self) -> bytes:
+        """The body has ended cleanly: the last events, an error among them when the answer was not complete."""
+        ...
+
+
+class Codec(Protocol):
+    """One dialect."""
+
+    dialect: str
+    fidelity: Fidelity
+
+    def encode(self, request: Request, context: Context, losses: Losses) -> Sent:
+        """The request in this dialect; raises `LossyError`. ``request`` has been through `prepare` and may be changed."""
+        ...
+
+    def decode(self, body: bytes, context: Context) -> MessageStream:
+        """A whole answer, as the finished stream it stands for; raises `StreamError`."""
+        ...
+
+    def decoder(self, context: Context) -> Decoder:
+        """For a streamed answer."""
+        ...
+
+    def fault(self, status: int, headers: Mapping[bytes, bytes], body: bytes) -> Fault:
+        """An error answer, never raising whatever it holds."""
+        ...
+
+    def encode_count(self, request: Request, context: Context, losses: Losses) -> Sent | None:
+        """A request to count tokens; None where the provider cannot."""
+        ...
+
+    def decode_count(self, body: bytes) -> int:
+        """The count; raises `StreamError`."""
+        ...

@@ -1,0 +1,368 @@
+"""The state machine that every translated stream goes through: deltas of any provider in, a valid Anthropic stream out.
+
+A decoder says what it saw, in the order it saw it; `MessageStream` alone decides what that makes of events. Invariants,
+whatever the decoder says and in whatever order:
+
+1. Exactly one ``message_start``, first, with ``usage`` holding both counts.
+2. Block indexes are 0, 1, 2, …; at most one block is open; a delta's type fits the open block.
+3. Tool calls that interleave upstream come out one after another: what belongs to a call that is not open, and text
+   that comes while one is, is held back until the open one is closed. Nothing of a call is lost or cut short; a call
+   that was opened is always closed, and its input begins with an empty delta.
+4. Thinking is a block of its own; its signature is the delta before its stop. Text that came before goes before.
+5. ``stop_reason`` is derived from what was emitted: ``tool_use`` whenever a tool call was, unless the answer was cut
+   (``max_tokens``) or refused. A stream without a stop reason is an error.
+6. It ends once: with ``message_delta`` (final usage) and ``message_stop``, or with one ``error`` event; then nothing.
+7. Empty text and empty thinking open no block.
+
+An answer that comes whole is said to a `MessageStream` too, and its events are joined (`whole.join`): one way to a
+Message, so that a client gets the same of both.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from typing import Any, Final
+
+import msgspec
+
+from asbru.dialects import sse
+from asbru.dialects.messages import StopReason
+from asbru.record import Usage
+
+Json = dict[str, Any]
+
+_encode = msgspec.json.encode
+
+_START = b"event: content_block_start\ndata: "
+_DELTA: Final[dict[str, bytes]] = {
+    "text": (
+        b'event: content_block_delta\ndata: {"type":"content_block_delta","index":%d,'
+        b'"delta":{"type":"text_delta","text":%b}}\n\n'
+    ),
+    "thinking": (
+        b'event: content_block_delta\ndata: {"type":"content_block_delta","index":%d,'
+        b'"delta":{"type":"thinking_delta","thinking":%b}}\n\n'
+    ),
+    "signature": (
+        b'event: content_block_delta\ndata: {"type":"content_block_delta","index":%d,'
+        b'"delta":{"type":"signature_delta","signature":%b}}\n\n'
+    ),
+    "input": (
+        b'event: content_block_delta\ndata: {"type":"content_block_delta","index":%d,'
+        b'"delta":{"type":"input_json_delta","partial_json":%b}}\n\n'
+    ),
+    "citation": (
+        b'event: content_block_delta\ndata: {"type":"content_block_delta","index":%d,'
+        b'"delta":{"type":"citations_delta","citation":%b}}\n\n'
+    ),
+}
+_STOP = b'event: content_block_stop\ndata: {"type":"content_block_stop","index":%d}\n\n'
+_MESSAGE_STOP = b'event: message_stop\ndata: {"type":"message_stop"}\n\n'
+
+MAX_HELD = 16 * 1024 * 1024  # characters
+
+
+class _Tool:
+    """A tool call: waiting for its turn, open, or (``done``) complete."""
+
+    __slots__ = ("block", "done", "fragments")
+
+    def __init__(self, block: Json) -> None:
+        self.block = block
+        self.fragments: list[str] = []
+        self.done = False
+
+
+class _Later:
+    """Something other than a tool call that came while one was open: the call of `MessageStream` to make later."""
+
+    __slots__ = ("kind", "parts")
+
+    def __init__(self, kind: str, part: Any) -> None:
+        self.kind = kind
+        self.parts = [part]
+
+
+class StreamError(Exception):
+    """The provider's stream cannot be made into a valid one; ``type`` is an ``error.type`` of the Messages API."""
+
+    def __init__(self, message: str, type: str = "api_error") -> None:
+        super().__init__(message)
+        self.message = message
+        self.type = type
+
+
+class MessageStream:
+    """See the module. `take` gives the events made since the last time.
+
+    ``message_id`` and ``model`` are what the client sees; ``show_thinking`` False empties thinking but keeps signatures
+    (``display: omitted``).
+    """
+
+    __slots__ = (
+        "_details",
+        "_held",
+        "_index",
+        "_kind",
+        "_message_id",
+        "_model",
+        "_open_tool",
+        "_out",
+        "_queue",
+        "_sequence",
+        "_show_thinking",
+        "_stop",
+        "_tools",
+        "ended",
+        "started",
+        "tools_emitted",
+        "usage",
+    )
+
+    def __init__(self, message_id: str, model: str, *, show_thinking: bool = True) -> None:
+        self._message_id = message_id
+        self._model = model
+        self._show_thinking = show_thinking
+        self._out: list[bytes] = []
+        # The open block, when `_kind` is not None
+        self._index = -1
+        self._kind: str | None = None
+        self._open_tool: object = None
+        # Tool calls by the decoder's key; `_queue` is what waits for its turn, in order: their keys, and `_Later`s
+        self._tools: dict[object, _Tool] = {}
+        self._queue: deque[object] = deque()
+        self._held = 0
+        self.tools_emitted = 0
+        # The end
+        self._stop: StopReason | None = None
+        self._sequence: str | None = None
+        self._details: Json | None = None
+        self.usage = Usage()
+        """The counts so far; a decoder sets its fields."""
+        self.started = False
+        self.ended = False
+
+    def take(self) -> bytes:
+        """The bytes of the events made since the last `take`."""
+        out, self._out = self._out, []
+        return out[0] if len(out) == 1 else b"".join(out)
+
+    # The beginning
+
+    def start(self) -> None:
+        """The provider has begun to answer. Called by everything that needs it; repeated calls do nothing."""
+        if self.started or self.ended:
+            return
+        self.started = True
+        message: Json = {
+            "id": self._message_id,
+            "type": "message",
+            "role": "assistant",
+            "model": self._model,
+            "content": [],
+            "stop_reason": None,
+            "stop_sequence": None,
+            "stop_details": None,
+            "usage": usage_json(self.usage),
+        }
+        self._out.append(sse.encode(b"message_start", _encode({"type": "message_start", "message": message})))
+
+    # Blocks
+
+    def text(self, text: str) -> None:
+        """Some of the answer's text."""
+        if text and not self._later("text", text):
+            self._into("text", {"type": "text", "text": ""})
+            self._out.append(_DELTA["text"] % (self._index, _encode(text)))
+
+    def citation(self, citation: Mapping[str, object]) -> None:
+        """A citation for the text that is open, or about to be."""
+        if not self._later("citation", citation):
+            self._into("text", {"type": "text", "text": "", "citations": []})
+            self._out.append(_DELTA["citation"] % (self._index, _encode(citation)))
+
+    def thinking(self, text: str) -> None:
+        """Some of the reasoning."""
+        if text and not self._later("thinking", text):
+            self._into("thinking", {"type": "thinking", "thinking": "", "signature": ""})
+            if self._show_thinking:
+                self._out.append(_DELTA["thinking"] % (self._index, _encode(text)))
+
+    def signature(self, signature: str) -> None:
+        """The reasoning's state, to be sent back: ends the thinking block, opening an empty one when none is open."""
+        if not self._later("signature", signature):
+            self._into("thinking", {"type": "thinking", "thinking": "", "signature": ""})
+            self._out.append(_DELTA["signature"] % (self._index, _encode(signature)))
+            self._close()
+
+    def end_block(self) -> None:
+        """What comes next is another block, even if it is of the same kind. Tools are ended by `tool_end`."""
+        if not self._later("end_block", None) and self._kind is not None:
+            self._close()
+
+    def block(self, block: Mapping[str, object]) -> None:
+        """A whole block without deltas, such as a server tool's result."""
+        if not self._later("block", block):
+            self._close()
+            self._open("block", block)
+            self._close()
+
+    def _later(self, kind: str, part: object) -> bool:
+        """Whether this has to wait, because a tool call is open (or the stream is over): then it is kept."""
+        if self.ended:
+            return True
+        if self._kind != "tool":
+            return False
+        self._hold(len(part) if isinstance(part, str) else 1024)
+        last = self._queue[-1] if self._queue else None
+        if isinstance(last, _Later) and last.kind == kind:
+            last.parts.append(part)
+        else:
+            self._queue.append(_Later(kind, part))
+        return True
+
+    def _hold(self, size: int) -> None:
+        self._held += size
+        if self._held > MAX_HELD:
+            raise StreamError("too much came while a tool call was open")
+
+    def tool(self, key: object, id: str, name: str, kind: str = "tool_use") -> None:
+        """A tool call begins; ``key`` is how the decoder will refer to it. A repeated key does nothing."""
+        if self.ended or key in self._tools:
+            return
+        self._tools[key] = _Tool({"type": kind, "id": id, "name": name, "input": {}})
+        self._queue.append(key)
+        self._turn()
+
+    def tool_json(self, key: object, fragment: str) -> None:
+        """A piece of a tool call's input. Raises `StreamError` for a call that never began."""
+        if self.ended or not fragment:
+            return
+        tool = self._tools.get(key)
+        if tool is None:
+            raise StreamError("a piece of a tool call came before its beginning")
+        if self._kind == "tool" and self._open_tool == key:
+            self._out.append(_DELTA["input"] % (self._index, _encode(fragment)))
+        elif not tool.done:
+            self._hold(len(fragment))
+            tool.fragments.append(fragment)
+
+    def tool_end(self, key: object) -> None:
+        """A tool call is complete."""
+        tool = self._tools.get(key)
+        if self.ended or tool is None or tool.done:
+            return
+        tool.done = True
+        if self._kind == "tool" and self._open_tool == key:
+            self._close()
+            self._turn()
+
+    # The end
+
+    def stop(self, reason: StopReason, sequence: str | None = None, details: Json | None = None) -> None:
+        """Why it stopped, as the provider said; the end itself is `finish`."""
+        self._stop = reason
+        self._sequence = sequence
+        self._details = details
+
+    @property
+    def stopped(self) -> bool:
+        """Whether the provider has said why it stopped."""
+        return self._stop is not None
+
+    def finish(self) -> None:
+        """The provider's stream has ended: ends validly when it said why it stopped, otherwise with an error."""
+        if self.ended:
+            return
+        if self._stop is None:
+            self.fail("api_error", "The upstream's stream ended before the answer was complete")
+            return
+        self.start()
+        self._end_tools()
+        self._close()
+        reason = stop_reason(self._stop, self.tools_emitted)
+        delta: Json = {"stop_reason": reason, "stop_sequence": self._sequence, "stop_details": self._details}
+        event = {"type": "message_delta", "delta": delta, "usage": usage_json(self.usage)}
+        self._out.append(sse.encode(b"message_delta", _encode(event)))
+        self._out.append(_MESSAGE_STOP)
+        self.ended = True
+
+    def fail(self, type: str, message: str) -> None:
+        """End with an error event."""
+        if not self.ended:
+            self.ended = True
+            error = {"type": "error", "error": {"type": type, "message": message}}
+            self._out.append(sse.encode(b"error", _encode(error)))
+
+    # Within
+
+    def _into(self, kind: str, block: Json) -> None:
+        """Make the open block one of this kind."""
+        if self._kind != kind:
+            self._close()
+            self._open(kind, block)
+
+    def _open(self, kind: str, block: Mapping[str, object]) -> None:
+        self.start()
+        self._index += 1
+        self._kind = kind
+        event = {"type": "content_block_start", "index": self._index, "content_block": block}
+        self._out.append(b"%b%b\n\n" % (_START, _encode(event)))
+
+    def _close(self) -> None:
+        if self._kind is not None:
+            self._out.append(_STOP % self._index)
+            self._kind = None
+            self._open_tool = None
+
+    def _turn(self) -> None:
+        """While no tool call is open, let out what waits: a call opens, a complete one goes out whole."""
+        while self._queue and self._kind != "tool":
+            turn = self._queue.popleft()
+            if isinstance(turn, _Later):
+                for part in turn.parts:
+                    if turn.kind == "end_block":
+                        self.end_block()
+                    else:
+                        getattr(self, turn.kind)(part)
+                continue
+            tool = self._tools[turn]
+            self._close()
+            self._open("tool", tool.block)
+            self._open_tool = turn
+            self.tools_emitted += 1
+            self._out.append(_DELTA["input"] % (self._index, b'""'))
+            if tool.fragments:
+                self._out.append(_DELTA["input"] % (self._index, _encode("".join(tool.fragments))))
+                tool.fragments.clear()
+            if tool.done:
+                self._close()
+
+    def _end_tools(self) -> None:
+        """The answer is over, so every tool call is complete, whether the provider said so or not."""
+        for tool in self._tools.values():
+            tool.done = True
+        if self._kind == "tool":
+            self._close()
+        self._turn()
+
+
+def stop_reason(said: StopReason, tools: int) -> StopReason:
+    """The stop reason a client may rely on: agents go on calling tools only when they are told ``tool_use``."""
+    if tools and said in ("end_turn", "stop_sequence", "tool_use"):
+        return "tool_use"
+    if not tools and said == "tool_use":
+        return "end_turn"
+    return said
+
+
+def usage_json(usage: Usage) -> Json:
+    """Usage as the Messages API gives it: every count an integer."""
+    return {
+        "input_tokens": usage.input_tokens,
+        "cache_creation_input_tokens": usage.cache_creation_input_tokens,
+        "cache_read_input_tokens": usage.cache_read_input_tokens,
+        "output_tokens": usage.output_tokens,
+        "output_tokens_details": {"thinking_tokens": usage.thinking_tokens},
+    }
