@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import pytest
 
 from asbru.upstream.http1 import Response, UpstreamError
-from tests.upstream.rawserver import GET, OK, Line, RawServer, Runner, answering, post, run_on_each_loop
+from tests.upstream.rawserver import OK, Line, RawServer, Runner, answering, post, run_on_each_loop
 
 LIMIT = 2**20
 
@@ -189,7 +187,6 @@ def test_an_invalid_body(run: Runner, name: str) -> None:
             await pool.close()
 
     run(main())
-
 
 
 @run_on_each_loop

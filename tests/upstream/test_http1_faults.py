@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
@@ -39,7 +40,9 @@ WAYS_TO_GO = pytest.mark.parametrize("go", [closes, ends, resets])
 
 @run_on_each_loop
 @WAYS_TO_GO
-@pytest.mark.parametrize("said", [b"", b"HTTP/1.1 2", b"HTTP/1.1 200 OK\r\ncontent-len", b"HTTP/1.1 100 Continue\r\n\r\n"])
+@pytest.mark.parametrize(
+    "said", [b"", b"HTTP/1.1 2", b"HTTP/1.1 200 OK\r\ncontent-len", b"HTTP/1.1 100 Continue\r\n\r\n"]
+)
 def test_lost_before_or_within_the_head(run: Runner, go: Callable[[Line], Awaitable[None]], said: bytes) -> None:
     async def upstream(line: Line) -> None:
         await line.request()
@@ -534,11 +537,13 @@ def open_files() -> int:
 needs_proc = pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="needs /proc to count open files")
 
 
-async def cancelled_at_every_turn(server: RawServer, scenario: Callable[[Pool], Awaitable[None]]) -> int:
+async def cancelled_at_every_turn(
+    server: RawServer, scenario: Callable[[Pool], Awaitable[None]], context: ssl.SSLContext | None = None
+) -> int:
     """Run the scenario, cancelled after 0, 1, 2, … turns of the loop until it gets to its end; gives the turns."""
     turns = 0
     while True:
-        pool = server.pool(max_connections=2)
+        pool = Pool(server.origin, Limits(max_connections=2), ssl_context=context)
         task = asyncio.ensure_future(scenario(pool))
         for _ in range(turns):
             await asyncio.sleep(0)
@@ -564,7 +569,9 @@ async def answers_slowly(line: Line) -> None:
         if head.startswith(b"GET"):
             await line.say(OK)
         else:
-            await line.say(b"HTTP/1.1 200 OK\r\n", b"transfer-encoding: chunked\r\n\r\n", b"5\r\nhello\r\n", b"0\r\n\r\n")
+            await line.say(
+                b"HTTP/1.1 200 OK\r\n", b"transfer-encoding: chunked\r\n\r\n", b"5\r\nhello\r\n", b"0\r\n\r\n"
+            )
 
 
 @run_on_each_loop

@@ -95,7 +95,7 @@ def test_waiters_are_served_in_turn(run: Runner) -> None:
                 await asyncio.sleep(0)
             await until(lambda: len(valve.pending) == 2)
             assert repr(pool) == f"<Pool {server.origin} idle=0 busy=2 waiting=4>"
-            seen = []
+            seen: list[bytes] = []
             while len(seen) < 6:
                 await until(lambda: bool(valve.pending))
                 seen.append(valve.open())

@@ -239,12 +239,14 @@ class Connection(asyncio.Protocol):
             self.fail("protocol", f"the response's head is over {self._limits.max_header_bytes} bytes")
 
     def eof_received(self) -> None:
-        self._ended(None)
+        self._ended(in_order=True)
 
     def connection_lost(self, exc: Exception | None) -> None:
         if exc is not None and (self.phase == HEAD or self.phase == BODY):
             self._salvage()
-        self._ended(exc)
+        # Without an end before it, it is a loss, even with no error: so uvloop tells of a TLS connection that was cut
+        # off without close_notify (RFC 9112 §9.8). asyncio calls that an end.
+        self._ended(in_order=False)
 
     def pause_writing(self) -> None:
         if self._room is None:
@@ -360,10 +362,10 @@ class Connection(asyncio.Protocol):
 
     # ---- the end
 
-    def _ended(self, exc: Exception | None) -> None:
+    def _ended(self, in_order: bool) -> None:
         """The upstream says no more."""
         if self.phase == BODY:
-            if exc is None and self._runs_to_end:
+            if in_order and self._runs_to_end:
                 self._finish()
             else:
                 self.fail("reset", "the upstream closed the connection in the middle of the body")
@@ -398,6 +400,7 @@ class Connection(asyncio.Protocol):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        self._paused = False
         self._transport.abort()
         self.resume_writing()
         self._wake_reader()
