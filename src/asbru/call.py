@@ -134,8 +134,10 @@ class Call:
         identity = self.request_id.encode("ascii")
         return [(b"request-id", identity), (b"x-asbru-request-id", identity), (b"x-bifrost-request-id", identity)]
 
-    def attempt_header(self) -> bytes:
-        return b"; ".join(attempt_line(attempt) for attempt in self.record.attempts)
+    def attempt_headers(self, *, failed: bool) -> Headers:
+        """What was tried: in one header, or in one for each attempt when all of them failed."""
+        lines = [attempt_line(attempt) for attempt in self.record.attempts]
+        return [(b"x-asbru-attempts", line) for line in (lines if failed else [b"; ".join(lines)])]
 
     def overhead_us(self) -> int:
         """Our own time so far, waits for upstreams left out."""
@@ -148,7 +150,7 @@ class Call:
         record.error_kind = error.kind
         status, headers, body = render(error, self.request_id)
         headers += [(b"x-bifrost-request-id", self.request_id.encode("ascii"))]
-        headers += [(b"x-asbru-attempts", attempt_line(attempt)) for attempt in record.attempts]
+        headers += self.attempt_headers(failed=True)
         record.status = status
         await self.respond(status, headers, body)
 

@@ -31,7 +31,6 @@ def answer_headers(call: Call, answer: Answer, cost_usd: float | None = None) ->
         (b"x-asbru-request-id", identity),
         (b"x-asbru-provider", provider),
         (b"x-asbru-model", model),
-        (b"x-asbru-attempts", call.attempt_header()),
         (b"x-asbru-upstream-ms", upstream_ms),
         (b"x-asbru-overhead-us", b"%d" % call.overhead_us()),
         (b"x-bifrost-request-id", identity),
@@ -39,6 +38,7 @@ def answer_headers(call: Call, answer: Answer, cost_usd: float | None = None) ->
         (b"x-bifrost-resolved-model", model),
         (b"x-bifrost-upstream-latency-ms", upstream_ms),
     )
+    headers += call.attempt_headers(failed=answer.status >= 300)
     if answer.index:
         headers.append((b"x-bifrost-fallback-index", b"%d" % answer.index))
     if cost_usd is not None:
