@@ -28,7 +28,7 @@ class Quirks(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=Tr
     stream_usage: bool = True
     """openai-chat: ``stream_options.include_usage`` is understood."""
     reasoning_field: str | None = None
-    """openai-chat: where reasoning is taken in history (``reasoning_content``, ``reasoning``, ``reasoning_details``)."""
+    """openai-chat: where history takes reasoning (``reasoning_content``, ``reasoning``, ``reasoning_details``)."""
     reasoning_effort: bool = True
     """openai-chat: ``reasoning_effort`` is understood."""
     json_schema: bool = True
@@ -141,7 +141,7 @@ class Codec(Protocol):
     fidelity: Fidelity
 
     def encode(self, request: Request, context: Context, losses: Losses) -> Sent:
-        """The request in this dialect; raises `LossyError`. ``request`` has been through `prepare` and may be changed."""
+        """The request in this dialect; raises `LossyError`. It goes through `prepare.prepare` first."""
         ...
 
     def decode(self, body: bytes, context: Context) -> MessageStream:

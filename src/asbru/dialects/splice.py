@@ -16,7 +16,7 @@ from __future__ import annotations
 import re
 from codecs import utf_8_decode
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import msgspec
 
@@ -225,8 +225,8 @@ def _check_utf8(body: bytes) -> None:
         while position < len(body):
             behind = position + _UTF8_PIECE_BYTES
             position += utf_8_decode(view[position:behind], "strict", behind >= len(body))[1]
-    except UnicodeDecodeError as error:
-        raise SpliceError("the body is not valid JSON: it is not UTF-8") from error
+    except UnicodeDecodeError:
+        raise SpliceError("the body is not valid JSON: it is not UTF-8") from None  # the error holds the body
 
 
 def _scan(text: bytes, raws: dict[str, msgspec.Raw], position: int) -> dict[str, Span]:
@@ -254,10 +254,10 @@ def _scan(text: bytes, raws: dict[str, msgspec.Raw], position: int) -> dict[str,
     return spans
 
 
-def _duplicate(text: bytes, raws: dict[str, Any], position: int) -> SpliceError:
+def _duplicate(text: bytes, raws: dict[str, msgspec.Raw], position: int) -> SpliceError:
     """The error that names the first duplicate key of the object at `position`, which has one."""
     name = ""
-    for expected, raw in [*raws.items(), (None, b"")]:
+    for expected, raw in [*raws.items(), ("", msgspec.Raw())]:
         lead = _to_value(text, position)
         if lead is None:  # a number of which the last value is only the beginning
             break

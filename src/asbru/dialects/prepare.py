@@ -1,0 +1,418 @@
+"""What every translation does first, whatever the target: contract/translation.md §8.0.
+
+`prepare` rewrites a `Request` in Messages' own terms until only what the target's dialect has words for is left: it
+drops what has no meaning elsewhere, folds system messages into the turns where they stand, renders documents, search
+results and tool references as text, brings tools, tool names and ids into the target's alphabet, and leaves foreign
+reasoning out. A dialect that has a native form for one of these says so in ``native`` (names from `losses.FIELDS`) and
+finds it untouched. Everything that is not exact is met in `Losses`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable, Collection, Iterable
+from functools import lru_cache
+
+import msgspec
+
+from asbru.dialects import client_tools
+from asbru.dialects.blobs import is_sealed, unseal
+from asbru.dialects.codec import Context
+from asbru.dialects.losses import Losses, LossyError
+from asbru.dialects.messages import (
+    Block,
+    Document,
+    Image,
+    MessagesError,
+    OutputConfig,
+    RedactedThinking,
+    Request,
+    SearchResult,
+    Text,
+    Thinking,
+    Tool,
+    ToolResult,
+    ToolUse,
+    Turn,
+    Unknown,
+    blocks,
+)
+
+BILLING_PREFIX = "x-anthropic-billing-header"
+ERROR_PREFIX = "Error: "
+THREAD_UNSUPPORTED: dict[str, object] = {"error_code": "thread_unsupported_request"}
+
+_TOP_LEVEL = {
+    name: name
+    for name in (
+        "container",
+        "context_management",
+        "compaction",
+        "diagnostics",
+        "inference_geo",
+        "thread",
+        "safeguards",
+        "tags",
+        "billing_policy",
+        "fallback_credit_token",
+    )
+} | {"fallbacks": "fallbacks.objects"}
+
+_SERVER_TOOLS = {
+    "web_search": "tools.web_search",
+    "web_fetch": "tools.web_fetch",
+    "code_execution": "tools.code_execution",
+    "tool_search_tool": "tools.tool_search",
+    "advisor": "tools.advisor",
+    "computer_toolset": "tools.toolset",
+    "browser_toolset": "tools.toolset",
+    "mcp_toolset": "mcp_servers",
+}
+_UNKNOWN_BLOCKS = {
+    "server_tool_use": "server_tool_use",
+    "web_search_tool_result": "server_tool_use",
+    "web_fetch_tool_result": "server_tool_use",
+    "code_execution_tool_result": "server_tool_use",
+    "bash_code_execution_tool_result": "server_tool_use",
+    "text_editor_code_execution_tool_result": "server_tool_use",
+    "tool_search_tool_result": "server_tool_use",
+    "advisor_tool_result": "server_tool_use",
+    "mcp_tool_use": "mcp_tool_use",
+    "mcp_tool_result": "mcp_tool_use",
+    "mcp_tool_listing": "mcp_tool_use",
+    "container_upload": "container_upload",
+    "compaction": "compaction.block",
+    "fallback": "fallbacks.objects",
+    "tool_addition": "tool_addition",
+    "tool_removal": "tool_addition",
+}
+_PLACEHOLDER_TOOL = "DeferredToolPlaceholder"  # Claude Code's stand-in for the tools it has deferred
+
+
+def server_tool_field(tool: Tool) -> str | None:
+    """The `FIELDS` entry of one of Anthropic's server tools; None for every other tool."""
+    kind = tool.type or ""
+    return next((field for prefix, field in _SERVER_TOOLS.items() if kind.startswith(prefix)), None)
+
+
+def prepare(request: Request, context: Context, losses: Losses, native: Collection[str] = ()) -> Request:
+    """The request as its target can take it; changes ``request`` and ``context`` in place and returns the former.
+
+    Raises `LossyError` for what the target's table refuses.
+    """
+    _top_level(request, losses)
+    request.system = [block for block in request.system if not block.text.startswith(BILLING_PREFIX) and block.text]
+    display = request.thinking.display if request.thinking is not None else None
+    context.show_thinking = display != "omitted"
+    work = _Work(request, context, losses, native)
+    work.tools()
+    work.turns()
+    limit = context.facts.max_output_tokens
+    if limit is not None and request.max_tokens > limit:
+        losses.note("approximated", "max_tokens", f"{limit} is the most this model gives")
+        request.max_tokens = limit
+    return request
+
+
+def _top_level(request: Request, losses: Losses) -> None:
+    for name, value in request.unknown.items():
+        if name == "thread":
+            raise LossyError("thread", "Message threads are not supported for this model", THREAD_UNSUPPORTED)
+        if value not in ([], {}):
+            losses.meet(_TOP_LEVEL.get(name, "unknown"), name)
+    if request.speed not in (None, "standard"):
+        losses.meet("speed")
+    if request.mcp_servers:
+        losses.meet("mcp_servers")
+    if request.cache_control is not None:
+        losses.meet("cache_control")
+    if request.output_config is not None and request.output_config.task_budget is not None:
+        losses.meet("output_config.task_budget")
+    if request.top_k is not None:
+        losses.meet("top_k")
+
+
+class _Work:
+    """One request being prepared."""
+
+    def __init__(self, request: Request, context: Context, losses: Losses, native: Collection[str]) -> None:
+        self.request = request
+        self.context = context
+        self.losses = losses
+        self.native = native
+        self.meet = losses.meet
+        self.called: set[str] = set()
+        """Ids of the tool calls seen so far, as the client names them."""
+        quirks = context.quirks
+        self.tool_id = _mapper(quirks.tool_id_pattern)
+        self.names: dict[str, str] = {}
+
+    # Tools
+
+    def tools(self) -> None:
+        referenced = set(_referenced(self.request.messages))
+        kept: list[Tool] = []
+        for index, tool in enumerate(self.request.tools):
+            path = f"tools.{index}"
+            if tool.cache_control is not None:
+                self.meet("cache_control", f"{path}.cache_control")
+            if tool.defer_loading and "tools.defer_loading" not in self.native:
+                self.meet("tools.defer_loading", path)
+                if tool.name == _PLACEHOLDER_TOOL or tool.name not in referenced:
+                    continue
+            field = server_tool_field(tool)
+            if field is not None:
+                row = self.meet(field, path)
+                if row.verdict != "dropped":
+                    kept.append(tool)
+            elif tool.is_custom:
+                kept.append(self.custom(tool, path))
+            else:
+                self.meet("tools.client", path)
+                stand_in = client_tools.custom(tool)
+                if stand_in is None:
+                    raise LossyError(path, f"The tool type {tool.type!r} is not supported for this model")
+                kept.append(self.custom(stand_in, path))
+        self.request.tools = kept
+        choice = self.request.tool_choice
+        if choice is not None and choice.name is not None:
+            self.request.tool_choice = msgspec.structs.replace(choice, name=self.name(choice.name))
+
+    def custom(self, tool: Tool, path: str) -> Tool:
+        if not tool.name:
+            raise LossyError(f"{path}.name", "Field required")
+        for field in ("input_examples", "allowed_callers", "eager_input_streaming"):
+            if getattr(tool, field):
+                self.meet(f"tools.{field}", path)
+        if tool.strict:
+            self.meet("tools.strict", path)
+        return msgspec.structs.replace(tool, name=self.name(tool.name))
+
+    def name(self, name: str) -> str:
+        """The tool's name upstream; the way back is kept in the context."""
+        sent = self.names.get(name)
+        if sent is None:
+            sent = self.names[name] = _tool_name(name, self.context.quirks.tool_name_max)
+            if sent != name:
+                self.meet("tools.name", name)
+                self.context.tool_names[sent] = name
+        return sent
+
+    # Turns
+
+    def turns(self) -> None:
+        request = self.request
+        turns: list[Turn] = []
+        for index, turn in enumerate(request.messages):
+            path = f"messages.{index}"
+            if turn.role == "system":
+                self.system_turn(turn, path, turns)
+                continue
+            content: list[Block] = []
+            for position, block in enumerate(turn.content):
+                content += self.block(block, f"{path}.content.{position}")
+            if not content:
+                continue
+            if turns and turns[-1].role == turn.role:
+                turns[-1].content += content
+            else:
+                turns.append(Turn(turn.role, content, turn.was_text))
+        request.messages = turns
+        if turns and turns[-1].role == "assistant":
+            self.meet("messages.prefill", f"messages.{len(request.messages) - 1}")
+
+    def system_turn(self, turn: Turn, path: str, turns: list[Turn]) -> None:
+        """A system message in mid-conversation stays where it is, natively or as a reminder in the user's turn."""
+        effort = (turn.output_config or {}).get("effort")
+        if isinstance(effort, str):
+            self.meet("messages.system.output_config", path)
+            self.request.output_config = msgspec.structs.replace(
+                self.request.output_config or OutputConfig(), effort=effort
+            )
+        texts = [block.text for block in turn.content if isinstance(block, Text) and block.text]
+        for block in turn.content:
+            if isinstance(block, Unknown):
+                self.unknown(block, path)
+            elif block.cache_control is not None if isinstance(block, Text) else False:
+                self.meet("cache_control", path)
+        if not texts:
+            return
+        self.meet("messages.system", path)
+        if "messages.system" in self.native:
+            turns.append(Turn("system", [Text(text="\n\n".join(texts))]))
+            return
+        reminder = Text(text="<system-reminder>\n" + "\n\n".join(texts) + "\n</system-reminder>")
+        if turns and turns[-1].role == "user":
+            last = turns[-1].content[-1]
+            # Behind tool results it goes into the last one: text after them would be a turn of its own for some targets.
+            (last.content if isinstance(last, ToolResult) else turns[-1].content).append(reminder)
+        else:
+            turns.append(Turn("user", [reminder]))
+
+    def block(self, block: Block, path: str) -> Iterable[Block]:
+        """What one block becomes: nothing, itself, or something in its place."""
+        if not isinstance(block, Thinking | RedactedThinking) and block.cache_control is not None:
+            self.meet("cache_control", path)
+        match block:
+            case Text():
+                if block.citations:
+                    self.meet("text.citations", path)
+                return [block] if block.text else []
+            case Thinking() | RedactedThinking():
+                return self.thinking(block, path)
+            case ToolUse():
+                self.called.add(block.id)
+                return [msgspec.structs.replace(block, id=self.tool_id(block.id), name=self.name(block.name))]
+            case ToolResult():
+                return self.result(block, path)
+            case Image():
+                self.meet(
+                    f"image.{block.source.type}" if block.source.type in _IMAGE_SOURCES else "block.unknown", path
+                )
+                return [block]
+            case Document():
+                return self.document(block, path)
+            case SearchResult():
+                self.meet("search_result", path)
+                return [block] if "search_result" in self.native else [search_result_text(block)]
+            case Unknown():
+                return self.unknown(block, path)
+
+    def thinking(self, block: Thinking | RedactedThinking, path: str) -> list[Block]:
+        sealed = block.signature if isinstance(block, Thinking) else block.data
+        if is_sealed(sealed) and unseal(sealed, self.context.provider) is not None:
+            self.meet("thinking", path)
+            return [block]
+        if isinstance(block, Thinking) and "thinking.unsigned" in self.native and block.thinking:
+            return [block]
+        self.meet("thinking.foreign" if isinstance(block, Thinking) else "redacted_thinking", path)
+        return []
+
+    def result(self, block: ToolResult, path: str) -> list[Block]:
+        content: list[Block] = []
+        for position, part in enumerate(block.content):
+            where = f"{path}.content.{position}"
+            match part:
+                case Text():
+                    content.append(part)
+                case Image():
+                    self.meet("tool_result.image", where)
+                    content.append(part)
+                case Document():
+                    self.meet("tool_result.document", where)
+                    content += self.document(part, where)
+                case SearchResult():
+                    self.meet("tool_result.search_result", where)
+                    content.append(part if "tool_result.search_result" in self.native else search_result_text(part))
+                case Unknown(type="tool_reference"):
+                    self.meet("tool_result.tool_reference", where)
+                    content.append(Text(text=f"Tool {part.raw.get('tool_name')} loaded."))
+                case _:
+                    self.meet("block.unknown", where)
+        if block.tool_use_id not in self.called:
+            self.meet("tool_result.orphan", path)
+            return [Text(text="Result of an earlier tool call:"), *content]
+        if block.is_error:
+            self.meet("tool_result.is_error", path)
+            if "tool_result.is_error" not in self.native:
+                content.insert(0, Text(text=ERROR_PREFIX))
+                content = join_texts(content)
+        return [msgspec.structs.replace(block, tool_use_id=self.tool_id(block.tool_use_id), content=content)]
+
+    def document(self, block: Document, path: str) -> list[Block]:
+        kind = block.source.type
+        if kind not in _DOCUMENT_SOURCES:
+            self.meet("block.unknown", path)
+            return []
+        self.meet(f"document.{kind}", path)
+        if (block.citations or {}).get("enabled"):
+            self.meet("document.citations", path)
+        if kind in ("text", "content") and f"document.{kind}" not in self.native:
+            return document_text(block, path)
+        return [block]
+
+    def unknown(self, block: Unknown, path: str) -> list[Block]:
+        field = _UNKNOWN_BLOCKS.get(block.type, "block.unknown")
+        row = self.meet(field, path)
+        return [block] if row.verdict != "dropped" and field in self.native else []
+
+
+_IMAGE_SOURCES = frozenset({"base64", "url", "file"})
+_DOCUMENT_SOURCES = frozenset({"base64", "url", "text", "content", "file"})
+
+
+def _referenced(turns: Iterable[Turn]) -> Iterable[str]:
+    """The deferred tools that the conversation has loaded: by a tool reference or an addition."""
+    for turn in turns:
+        for block in turn.content:
+            if isinstance(block, ToolResult):
+                for part in block.content:
+                    if isinstance(part, Unknown) and part.type == "tool_reference":
+                        yield str(part.raw.get("tool_name"))
+            elif isinstance(block, Unknown) and block.type == "tool_addition":
+                tool = block.raw.get("tool")
+                if isinstance(tool, dict):
+                    yield str(tool.get("name"))
+
+
+def search_result_text(block: SearchResult) -> Text:
+    """A search result as text that says where it is from."""
+    body = "\n".join(part.text for part in block.content)
+    return Text(text=f'<search_result source="{block.source}" title="{block.title}">\n{body}\n</search_result>')
+
+
+def document_text(block: Document, path: str) -> list[Block]:
+    """A document of text as text blocks, its title and context said, its images kept."""
+    names = "".join(
+        f' {name}="{value}"' for name, value in (("title", block.title), ("context", block.context)) if value
+    )
+    source = block.source
+    if source.type == "text":
+        return [Text(text=f"<document{names}>\n{source.data or ''}\n</document>")]
+    if isinstance(source.content, str):
+        return [Text(text=f"<document{names}>\n{source.content}\n</document>")]
+    try:
+        parts = blocks(source.content, f"{path}.source.content")
+    except MessagesError as error:
+        raise LossyError(path, str(error)) from None
+    return join_texts([Text(text=f"<document{names}>\n"), *parts, Text(text="\n</document>")])
+
+
+def join_texts(parts: Iterable[Block]) -> list[Block]:
+    """The same parts with neighbouring texts made one."""
+    joined: list[Block] = []
+    for part in parts:
+        last = joined[-1] if joined else None
+        if isinstance(part, Text) and isinstance(last, Text):
+            joined[-1] = Text(text=last.text + part.text)
+        else:
+            joined.append(part)
+    return joined
+
+
+_HASH_CHARS = 8
+_NOT_IN_NAMES = re.compile(r"[^a-zA-Z0-9_-]")
+
+
+def _tool_name(name: str, most_chars: int) -> str:
+    """A name in the target's alphabet and length: cut, with a hash of the whole, so that it stays one tool's own."""
+    plain = _NOT_IN_NAMES.sub("_", name)
+    if plain == name and len(name) <= most_chars:
+        return name
+    digest = hashlib.sha256(name.encode()).hexdigest()[:_HASH_CHARS]
+    return f"{plain[: most_chars - _HASH_CHARS - 1]}_{digest}"
+
+
+@lru_cache(maxsize=64)
+def _mapper(pattern: str) -> Callable[[str], str]:
+    """Ids that the target accepts stay; others become a hash, the same wherever the id occurs."""
+    accepts = re.compile(pattern).fullmatch
+
+    def mapped(tool_id: str) -> str:
+        if accepts(tool_id):
+            return tool_id
+        digest = hashlib.sha256(tool_id.encode()).hexdigest()
+        return next((short for length in (32, 9) if accepts(short := digest[:length])), digest[:9])
+
+    return mapped

@@ -1,0 +1,137 @@
+r"""Server-sent events, read and written as bytes (WHATWG HTML, "Server-sent events", section 9.2.6).
+
+`Blocks` cuts a byte stream behind each blank line; `parse` reads one such block; `Reader` is the two together.
+Lines end with CR, LF or CRLF, in any mixture; where the stream is cut into chunks makes no difference. A leading
+BOM, comments, and the fields ``id``, ``retry`` and unknown ones are dropped; an event without data is none; one that
+the stream ends in the middle of is none either.
+
+Contract: no I/O and no decoding. Names and data are bytes as they came, several data lines joined with ``\n``.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+DEFAULT_LIMIT_BYTES = 16_777_216
+
+_BOM = b"\xef\xbb\xbf"
+_blank_line = re.compile(rb"(?>\r\n|\n|\r)(?:\r\n?|\n)").search
+
+
+class SseError(ValueError):
+    """The stream cannot be read on: an event is larger than the limit."""
+
+
+class Event(NamedTuple):
+    """One event: its type, ``message`` when it names none, and its data."""
+
+    name: bytes
+    data: bytes
+
+
+class Blocks:
+    """Cuts a stream into blocks, each up to and with the blank line that ends an event.
+
+    The blocks and `held`, in order, are the bytes that were fed. Of a CRLF that ends a block, the LF may come at the
+    head of the next one, where it means nothing.
+    """
+
+    __slots__ = ("_searched", "held")
+
+    def __init__(self) -> None:
+        self.held = bytearray()
+        """The beginning of a block whose end has not come yet."""
+        self._searched = 0  # no blank line begins in held before this
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """The blocks that `data` completes."""
+        if self.held:
+            self.held += data
+            source: bytes | bytearray = self.held
+        else:
+            source = data
+        blocks: list[bytes] = []
+        start = 0
+        while True:
+            end = self._end_of_block(source, max(start, self._searched))
+            if end < 0:
+                break
+            blocks.append(bytes(source[start:end]))
+            start = self._searched = end
+        if source is data:
+            self.held += data[start:]
+        else:
+            del self.held[:start]
+        # The line ending before the blank line may be the last byte that is here.
+        self._searched = max(0, len(self.held) - 1)
+        return blocks
+
+    def drop(self, count_bytes: int) -> None:
+        """Forget that many bytes at the head of `held`; the last byte must be left."""
+        del self.held[:count_bytes]
+        self._searched = 0
+
+    @staticmethod
+    def _end_of_block(source: bytes | bytearray, start: int) -> int:
+        """Behind the first blank line that begins at `start` or later; -1 when there is none."""
+        # fast path: nearly all streams have LF only, and find is many times faster than a search
+        if source.find(b"\r", start) < 0:
+            place = source.find(b"\n\n", start)
+            return -1 if place < 0 else place + 2
+        match = _blank_line(source, start)
+        return -1 if match is None else match.end()
+
+
+class Reader:
+    """Bytes in, events out. `feed` raises `SseError` when one event takes more than `limit_bytes` of the stream."""
+
+    __slots__ = ("_blocks", "_first", "limit_bytes")
+
+    def __init__(self, limit_bytes: int = DEFAULT_LIMIT_BYTES) -> None:
+        self.limit_bytes = limit_bytes
+        self._blocks = Blocks()
+        self._first = True
+
+    def feed(self, data: bytes) -> list[Event]:
+        """The events that `data` completes."""
+        events: list[Event] = []
+        for block in self._blocks.feed(data):
+            if len(block) > self.limit_bytes:
+                raise SseError(f"an event is larger than {self.limit_bytes} bytes")
+            event = parse(without_bom(block) if self._first else block)
+            self._first = False
+            if event is not None:
+                events.append(event)
+        if len(self._blocks.held) > self.limit_bytes:
+            raise SseError(f"an event is larger than {self.limit_bytes} bytes")
+        return events
+
+
+def parse(block: bytes) -> Event | None:
+    """The event of one block; None when it has no data. Blank lines at its head mean nothing."""
+    name = b""
+    data: list[bytes] = []
+    for line in block.splitlines():  # of bytes: at CR, LF and CRLF only
+        field, _, value = line.partition(b":")
+        if field == b"data":
+            data.append(value[1:] if value.startswith(b" ") else value)
+        elif field == b"event":
+            name = value[1:] if value.startswith(b" ") else value
+    if not data:
+        return None
+    return Event(name or b"message", data[0] if len(data) == 1 else b"\n".join(data))
+
+
+def without_bom(first_block: bytes) -> bytes:
+    """The first block of a stream without the byte order mark that it may begin with."""
+    return first_block.removeprefix(_BOM)
+
+
+def encode(name: bytes, data: bytes) -> bytes:
+    """The event in bytes. A line ending of any kind in `data` reads back as ``\\n``; `name` must have none."""
+    if b"\n" in name or b"\r" in name:
+        raise ValueError("the name of an event is one line")
+    if b"\n" in data or b"\r" in data:
+        data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n").replace(b"\n", b"\ndata: ")
+    return b"event: %b\ndata: %b\n\n" % (name, data)

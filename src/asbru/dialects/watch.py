@@ -1,0 +1,314 @@
+"""Watching an Anthropic stream (or a whole answer) go by: usage, stop reason, errors, without changing a byte.
+
+`Watch.feed` takes what the upstream sent and returns what may be relayed: everything up to the end of the last
+complete event, so that an error event can be put behind it at any time. What it returned, in order, and then `flush`
+are the bytes that were fed, always. Only ``message_start``, ``message_delta``, ``message_stop`` and ``error`` are
+looked into. Numbers are taken from what the provider said; what is missing, null or odd is taken as not said.
+
+`message_facts` and `error_facts` read the same from a body that is no stream; they never raise.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple, TypeVar
+
+import msgspec
+
+from asbru.dialects import sse
+from asbru.dialects.splice import mask_surrogates
+from asbru.record import Usage
+
+DEFAULT_HOLD_LIMIT_BYTES = 1_048_576
+
+STATUS_BY_ERROR_TYPE: dict[str, int] = {
+    "invalid_request_error": 400,
+    "authentication_error": 401,
+    "billing_error": 402,
+    "permission_error": 403,
+    "not_found_error": 404,
+    "conflict_error": 409,
+    "request_too_large": 413,
+    "rate_limit_error": 429,
+    "api_error": 500,
+    "timeout_error": 504,
+    "overloaded_error": 529,
+}
+"""The status that each ``error.type`` of the Messages API comes with when it is not inside a stream."""
+
+UNKNOWN_ERROR_STATUS = 500
+
+T = TypeVar("T")
+
+_MAX_COUNT = 2**53  # beyond this it is no count, and beyond what JSON readers agree on
+_MAX_TEXT_CHARS = 256  # an id, a model or a stop reason that is longer is none
+_KEPT_TAIL_BYTES = 1  # of an event let through: the line ending before its blank line may be that
+
+_USAGE_FIELDS = {
+    "input_tokens": "input_tokens",
+    "output_tokens": "output_tokens",
+    "cache_creation_input_tokens": "cache_creation_input_tokens",
+    "cache_read_input_tokens": "cache_read_input_tokens",
+}
+_CACHE_CREATION_FIELDS = {
+    "ephemeral_5m_input_tokens": "cache_creation_5m_tokens",
+    "ephemeral_1h_input_tokens": "cache_creation_1h_tokens",
+}
+
+
+class _Message(msgspec.Struct):
+    """A Message as far as it is looked into; every field may turn out to be anything."""
+
+    type: object = None
+    id: object = None
+    model: object = None
+    stop_reason: object = None
+    usage: object = None
+
+
+class _Delta(msgspec.Struct):
+    stop_reason: object = None
+
+
+class _MessageStart(msgspec.Struct):
+    message: _Message
+
+
+class _MessageDelta(msgspec.Struct):
+    delta: _Delta | None = None
+    usage: object = None
+
+
+class _ErrorInside(msgspec.Struct):
+    type: object = None
+    message: object = None
+
+
+class _Error(msgspec.Struct):
+    error: _ErrorInside
+
+
+class _Typed(msgspec.Struct):
+    type: object = None
+
+
+_message = msgspec.json.Decoder(_Message)
+_message_start = msgspec.json.Decoder(_MessageStart)
+_message_delta = msgspec.json.Decoder(_MessageDelta)
+_error = msgspec.json.Decoder(_Error)
+_typed = msgspec.json.Decoder(_Typed)
+
+
+class MessageFacts(NamedTuple):
+    """What a whole Message says of itself; None where it does not."""
+
+    usage: Usage | None
+    stop_reason: str | None
+    message_id: str | None
+    model: str | None
+
+
+class ErrorFacts(NamedTuple):
+    """What an error body says; None where it does not. `message` is the upstream's text: never for a log."""
+
+    type: str | None
+    message: str | None
+
+    @property
+    def status(self) -> int:
+        """The status that this type of error comes with."""
+        return STATUS_BY_ERROR_TYPE.get(self.type or "", UNKNOWN_ERROR_STATUS)
+
+
+class Watch:
+    """Watches one stream. Nothing in it is reset: a new attempt takes a new Watch."""
+
+    __slots__ = (
+        "_blocks",
+        "_first",
+        "_kept",
+        "_quiet",
+        "complete",
+        "content",
+        "early_error",
+        "error",
+        "error_type",
+        "hold_limit_bytes",
+        "message_id",
+        "model",
+        "started",
+        "stop_reason",
+        "torn",
+        "usage",
+        "usage_final",
+    )
+
+    def __init__(self, hold_limit_bytes: int = DEFAULT_HOLD_LIMIT_BYTES) -> None:
+        self.hold_limit_bytes = hold_limit_bytes
+        # What was seen
+        self.started = False
+        """A message_start was seen."""
+        self.content = False
+        """An event other than message_start, ping and error was seen, or a part of one let through: the commit."""
+        self.complete = False
+        """A message_stop was seen: the stream ended as it should."""
+        self.message_id: str | None = None
+        self.model: str | None = None
+        self.stop_reason: str | None = None
+        self.usage: Usage | None = None
+        self.usage_final = False
+        """The usage is that of a message_delta, so no longer only what was known at the start."""
+        self.error: bytes | None = None
+        """The raw data of the first error event."""
+        self.error_type: str | None = None
+        self.early_error = False
+        """The error came before any content."""
+        # Where the stream stands
+        self.torn = False
+        """The part of an event was let through, because it was too large to hold: nothing can be put behind it."""
+        self._blocks = sse.Blocks()
+        self._first = True  # no block was seen yet: the next may begin with a BOM
+        self._kept = 0  # how many of the held bytes were let through (when torn)
+        self._quiet = False  # content was seen and nothing is held: the fast path is open
+
+    @property
+    def error_status(self) -> int:
+        """The status that an answer with this error would have had."""
+        return STATUS_BY_ERROR_TYPE.get(self.error_type or "", UNKNOWN_ERROR_STATUS)
+
+    def feed(self, data: bytes) -> bytes:
+        """The bytes that may be relayed now."""
+        # fast path: whole content events and nothing else, as nearly every read of a stream is: 0.4 µs for one event
+        # of 140 bytes against 1.6 µs, measured with timeit; `_feed` is the plain version. Two LF are always a blank
+        # line, whatever is before them.
+        if self._quiet and data.endswith(b"\n\n") and b"message_" not in data and b"error" not in data:
+            return data
+        return self._feed(data)
+
+    def flush(self) -> bytes:
+        """The bytes still held, at the end of the stream; they are no complete event."""
+        rest = bytes(self._blocks.held[self._kept :])
+        self._blocks = sse.Blocks()
+        self._kept = 0
+        return rest
+
+    def _feed(self, data: bytes) -> bytes:
+        blocks = self._blocks.feed(data)
+        for index, block in enumerate(blocks):
+            if self.torn:
+                blocks[index] = block[self._kept :]
+                self.torn = False
+                self._kept = 0
+            else:
+                self._see(sse.without_bom(block) if self._first else block)
+            self._first = False
+        held = self._blocks.held
+        if self.torn or len(held) > self.hold_limit_bytes:
+            blocks.append(bytes(held[self._kept :]))
+            self._kept = min(len(held), _KEPT_TAIL_BYTES)
+            self._blocks.drop(len(held) - self._kept)
+            self.torn = self.content = True
+        self._quiet = self.content and not held
+        return blocks[0] if len(blocks) == 1 else b"".join(blocks)
+
+    def _see(self, block: bytes) -> None:
+        """Note what one complete event says."""
+        if self.content and b"message_" not in block and b"error" not in block:
+            return
+        event = sse.parse(block)
+        if event is None:
+            return
+        name, data = event
+        if name == b"message":
+            # No event line: then the data's own type says the same. SDKs do not read such events; we lose no usage.
+            typed = _tolerant(_typed, data)
+            name = ((typed and _text(typed.type)) or "").encode()
+        if name == b"message_start":
+            self._see_start(data)
+        elif name == b"error":
+            if self.error is None:
+                self.error = data
+                self.error_type = error_facts(data).type
+                self.early_error = not self.content
+        elif name != b"ping":
+            self.content = True
+            if name == b"message_delta":
+                self._see_delta(data)
+            elif name == b"message_stop":
+                self.complete = True
+
+    def _see_start(self, data: bytes) -> None:
+        self.started = True
+        start = _tolerant(_message_start, data)
+        if start is not None:
+            self.message_id = _text(start.message.id)
+            self.model = _text(start.message.model)
+            self.usage = _merged(self.usage, start.message.usage)
+
+    def _see_delta(self, data: bytes) -> None:
+        delta = _tolerant(_message_delta, data)
+        if delta is None:
+            return
+        if delta.delta is not None:
+            self.stop_reason = _text(delta.delta.stop_reason) or self.stop_reason
+        if isinstance(delta.usage, dict):
+            self.usage = _merged(self.usage, delta.usage)
+            self.usage_final = True
+
+
+def message_facts(body: bytes) -> MessageFacts | None:
+    """What a Message says; None when the body is none."""
+    message = _tolerant(_message, body)
+    if message is None or message.type != "message":
+        return None
+    return MessageFacts(
+        usage=_merged(None, message.usage),
+        stop_reason=_text(message.stop_reason),
+        message_id=_text(message.id),
+        model=_text(message.model),
+    )
+
+
+def error_facts(body: bytes) -> ErrorFacts:
+    """What an error body, or the data of an error event, says of itself."""
+    found = _tolerant(_error, body)
+    if found is None:
+        return ErrorFacts(None, None)
+    message = found.error.message
+    return ErrorFacts(_text(found.error.type), message if isinstance(message, str) else None)
+
+
+def _tolerant(decoder: msgspec.json.Decoder[T], data: bytes) -> T | None:
+    """What the decoder makes of `data`; None when it is not JSON of that shape."""
+    try:
+        try:
+            return decoder.decode(data)
+        except msgspec.ValidationError:
+            return None
+        except msgspec.DecodeError:
+            return decoder.decode(mask_surrogates(data))
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None
+
+
+def _merged(usage: Usage | None, said: object) -> Usage | None:
+    """The usage with the counts that `said` has over it: they are running totals, not increments."""
+    if not isinstance(said, dict):
+        return usage
+    usage = usage or Usage()
+    _take(usage, said, _USAGE_FIELDS)
+    by_ttl = said.get("cache_creation")
+    if isinstance(by_ttl, dict):
+        _take(usage, by_ttl, _CACHE_CREATION_FIELDS)
+    return usage
+
+
+def _take(usage: Usage, said: dict[object, object], fields: dict[str, str]) -> None:
+    """Set the fields of `usage` for which `said` has a count."""
+    for key, field in fields.items():
+        count = said.get(key)
+        if type(count) is int and 0 <= count <= _MAX_COUNT:
+            setattr(usage, field, count)
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) and len(value) <= _MAX_TEXT_CHARS else None
