@@ -245,7 +245,7 @@ class _Work:
         reminder = Text(text="<system-reminder>\n" + "\n\n".join(texts) + "\n</system-reminder>")
         if turns and turns[-1].role == "user":
             last = turns[-1].content[-1]
-            # Behind tool results it goes into the last one: text after them would be a turn of its own for some targets.
+            # Behind tool results it goes into the last one: text after them is a turn of its own for some targets.
             (last.content if isinstance(last, ToolResult) else turns[-1].content).append(reminder)
         else:
             turns.append(Turn("user", [reminder]))
