@@ -49,9 +49,12 @@ _USAGE_FIELDS = {
     "cache_creation_input_tokens": "cache_creation_input_tokens",
     "cache_read_input_tokens": "cache_read_input_tokens",
 }
-_CACHE_CREATION_FIELDS = {
-    "ephemeral_5m_input_tokens": "cache_creation_5m_tokens",
-    "ephemeral_1h_input_tokens": "cache_creation_1h_tokens",
+_NESTED_USAGE_FIELDS = {
+    "cache_creation": {
+        "ephemeral_5m_input_tokens": "cache_creation_5m_tokens",
+        "ephemeral_1h_input_tokens": "cache_creation_1h_tokens",
+    },
+    "output_tokens_details": {"thinking_tokens": "thinking_tokens"},
 }
 
 
@@ -221,7 +224,7 @@ class Watch:
         if name == b"message":
             # No event line: then the data's own type says the same. SDKs do not read such events; we lose no usage.
             typed = _tolerant(_typed, data)
-            name = ((typed and _text(typed.type)) or "").encode()
+            name = ((_text(typed.type) if typed else None) or "").encode()
         if name == b"message_start":
             self._see_start(data)
         elif name == b"error":
@@ -296,9 +299,10 @@ def _merged(usage: Usage | None, said: object) -> Usage | None:
         return usage
     usage = usage or Usage()
     _take(usage, said, _USAGE_FIELDS)
-    by_ttl = said.get("cache_creation")
-    if isinstance(by_ttl, dict):
-        _take(usage, by_ttl, _CACHE_CREATION_FIELDS)
+    for key, fields in _NESTED_USAGE_FIELDS.items():
+        inner = said.get(key)
+        if isinstance(inner, dict):
+            _take(usage, inner, fields)
     return usage
 
 
