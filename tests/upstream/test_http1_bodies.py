@@ -140,6 +140,23 @@ def test_what_the_body_raises_comes_out(run: Runner) -> None:
 
 
 @run_on_each_loop
+def test_a_body_that_cancels_itself_cancels_the_request(run: Runner) -> None:
+    async def body() -> AsyncIterator[bytes]:
+        yield b"hello"
+        raise asyncio.CancelledError
+
+    async def main() -> None:
+        async with RawServer(answering(OK)) as server:
+            pool = server.pool()
+            with pytest.raises(asyncio.CancelledError):
+                await pool.request(CHUNKED_REQUEST, body())
+            assert repr(pool) == f"<Pool {server.origin} idle=0 busy=0 waiting=0>"
+            await pool.close()
+
+    run(main())
+
+
+@run_on_each_loop
 def test_a_body_waits_for_an_upstream_that_does_not_read(run: Runner) -> None:
     taken = 0
     may_read = asyncio.Event()

@@ -346,6 +346,19 @@ def test_tls_cancelled_at_every_turn(run: Runner, certificates: Certificates) ->
 def test_tls_files_that_cannot_be_used(certificates: Certificates, tmp_path: Path) -> None:
     nonsense = tmp_path / "nonsense.pem"
     nonsense.write_text("nonsense")
+    locked = tmp_path / "locked.key"  # must not ask for its passphrase on the terminal
+    command = [
+        "openssl",
+        "ec",
+        "-in",
+        certificates.client_key,
+        "-aes256",
+        "-passout",
+        "pass:s3cret",
+        "-out",
+        str(locked),
+    ]
+    subprocess.run(command, check=True, capture_output=True)
     for arguments in [
         (str(nonsense), None, None),
         ("/no/such/file.pem", None, None),
@@ -353,6 +366,7 @@ def test_tls_files_that_cannot_be_used(certificates: Certificates, tmp_path: Pat
         (None, certificates.client, str(nonsense)),
         (None, certificates.client, certificates.server_key),
         (None, None, certificates.client_key),
+        (None, certificates.client, str(locked)),
     ]:
         with pytest.raises(ValueError, match=r"\.pem|\.key"):
             tls_context(*arguments)

@@ -20,7 +20,7 @@ from __future__ import annotations
 import asyncio
 import math
 import os
-from typing import Final, Protocol, cast
+from typing import Final, NoReturn, Protocol, cast
 
 import httptools
 
@@ -286,7 +286,6 @@ class Connection(asyncio.Protocol):
         waiter = self._waiter
         if waiter is None or waiter.done():
             self._refuse("nobody waits for it")  # cancelled in this turn of the loop
-            return
         self._waiter = None
         self.phase = BODY
         self._complete = self._head_only
@@ -304,7 +303,7 @@ class Connection(asyncio.Protocol):
         elif self.parts:
             self._refuse("an interim response with a body")
 
-    def _refuse(self, reason: str) -> None:
+    def _refuse(self, reason: str) -> NoReturn:
         self._refusal = reason
         raise _Refused(reason)
 
@@ -354,7 +353,8 @@ class Connection(asyncio.Protocol):
         self._response = None
         if response is not None:
             response.settle(self.take() if self.parts else b"", error)
-        self._wake_reader()
+        if self._reader is not None:
+            self._wake_reader()
 
     def _wake_reader(self) -> None:
         if self._reader is not None and not self._reader.done():

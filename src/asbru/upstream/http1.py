@@ -315,6 +315,8 @@ async def _send_pieces(connection: Connection, pieces: AsyncIterator[bytes], len
 
 
 def _report(waiter: asyncio.Future[Response], sender: asyncio.Task[None]) -> None:
-    """A body that fails fails its request."""
-    if not sender.cancelled() and (error := sender.exception()) is not None and not waiter.done():
+    """A body that fails fails its request; so does one that cancels itself."""
+    if sender.cancelled():
+        waiter.cancel()  # does nothing when it was stopped from here: then there is an outcome
+    elif (error := sender.exception()) is not None and not waiter.done():
         waiter.set_exception(error)

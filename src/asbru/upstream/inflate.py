@@ -43,8 +43,7 @@ class Inflater:
     def more(self) -> bytes:
         """The next of it."""
         decoder = self._decoder
-        if decoder is None:
-            return b""
+        assert decoder is not None  # `pending` is set by what follows alone
         if decoder.eof and self._input:
             if not self._gzip:
                 raise zlib.error("data after the end of the deflate stream")
