@@ -14,7 +14,7 @@ from tests.grammar import Stream, check
 
 Json = dict[str, object]
 
-USER = [{"role": "user", "content": "hi"}]
+USER: list[Json] = [{"role": "user", "content": "hi"}]
 CITY: Json = {
     "name": "get_weather",
     "description": "Weather",

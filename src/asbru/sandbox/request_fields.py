@@ -133,7 +133,7 @@ _CHANGES: Fields = {
     "mcp_tool_reference": record({"server_name": STRING, "name": STRING}),
     "mcp_toolset_reference": record({"server_name": STRING}),
 }
-_SYSTEM_CONTENT = tagged(
+SYSTEM_CONTENT = tagged(
     {
         **SYSTEM_BLOCKS,
         "tool_addition": record(
@@ -146,7 +146,7 @@ _SPOKEN = record({"role": STRING, "content": either(STRING, many(tagged(BLOCKS))
 _SYSTEM_MESSAGE = record(
     {"role": STRING},
     {
-        "content": either(STRING, many(_SYSTEM_CONTENT)),
+        "content": either(STRING, many(SYSTEM_CONTENT)),
         "clear_at": maybe(one_of("next_user_message", "never")),
         "output_config": maybe(record({}, {"effort": maybe(EFFORT)})),
     },
@@ -266,7 +266,7 @@ _CONTAINER = either(
         },
     ),
 )
-_MCP_SERVER = tagged(
+MCP_SERVER = tagged(
     {
         "url": record(
             {"name": STRING, "url": STRING},
@@ -299,7 +299,7 @@ _COUNTED: Fields = {
     "cache_control": CACHE,
     "speed": maybe(one_of("standard", "fast")),
     "context_management": CONTEXT_MANAGEMENT,
-    "mcp_servers": many(_MCP_SERVER),
+    "mcp_servers": many(MCP_SERVER),
     "billing_policy": maybe(tagged({"billing_policy": record({}, {"bill_to": one_of("self", "user_profile")})})),
 }
 _OPTIONAL: Fields = {
@@ -323,6 +323,7 @@ _OPTIONAL: Fields = {
     "tags": table(anything),
 }
 
+MESSAGE_FIELDS: Fields = {**_REQUIRED, "max_tokens": COUNT, **_OPTIONAL}
 MESSAGE = record({**_REQUIRED, "max_tokens": COUNT}, _OPTIONAL)
 COUNT_TOKENS = record(_REQUIRED, _COUNTED)
 BATCH = record({"requests": many(OBJECT, least=1, most=100_000)})

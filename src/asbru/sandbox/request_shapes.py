@@ -55,27 +55,27 @@ CITATIONS = maybe(record({}, {"enabled": flag}))
 
 # Citations on text blocks that come back from an earlier answer.
 _CITED: Fields = {"cited_text": STRING}
-_OF_DOCUMENT: Fields = {**_CITED, "document_index": COUNT}
-_TITLED: Fields = {"document_title": maybe(STRING), "file_id": maybe(STRING)}
+_OF_DOCUMENT: Fields = {**_CITED, "document_index": COUNT, "document_title": maybe(STRING)}
+_OF_FILE: Fields = {"file_id": maybe(STRING)}
 CITATION = tagged(
     {
-        "char_location": record({**_OF_DOCUMENT, "start_char_index": COUNT, "end_char_index": COUNT}, _TITLED),
-        "page_location": record({**_OF_DOCUMENT, "start_page_number": POSITIVE, "end_page_number": POSITIVE}, _TITLED),
+        "char_location": record({**_OF_DOCUMENT, "start_char_index": COUNT, "end_char_index": COUNT}, _OF_FILE),
+        "page_location": record({**_OF_DOCUMENT, "start_page_number": POSITIVE, "end_page_number": POSITIVE}, _OF_FILE),
         "content_block_location": record(
-            {**_OF_DOCUMENT, "start_block_index": COUNT, "end_block_index": COUNT}, _TITLED
+            {**_OF_DOCUMENT, "start_block_index": COUNT, "end_block_index": COUNT}, _OF_FILE
         ),
         "web_search_result_location": record(
-            {**_CITED, "encrypted_index": STRING, "url": STRING}, {"title": maybe(STRING)}
+            {**_CITED, "encrypted_index": STRING, "title": maybe(STRING), "url": STRING}
         ),
         "search_result_location": record(
             {
                 **_CITED,
                 "search_result_index": COUNT,
                 "source": STRING,
+                "title": maybe(STRING),
                 "start_block_index": COUNT,
                 "end_block_index": COUNT,
-            },
-            {"title": maybe(STRING)},
+            }
         ),
     }
 )
