@@ -396,7 +396,10 @@ def test_connections_beyond_the_limit_are_told_so(run: Runner) -> None:
             for peer in (first, second):
                 await peer.send(GET)
                 assert (await peer.answer()).status == 200
-            answer = await live.ask(post(b"hello"))
+            third = await live.peer()
+            await third.send(post(b"hello"))
+            answer = await third.answer()
+            await third.close()
             assert (answer.status, answer.error) == (503, "overloaded_error")
             assert answer.headers[b"x-asbru-reason"] == b"shed"
             assert answer.headers[b"retry-after"] == b"1"

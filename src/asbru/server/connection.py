@@ -15,7 +15,10 @@ request, so this one takes its place (``uvicorn.Config(http=...)``). Rules:
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import enum
+import socket
+import struct
 from math import inf
 from typing import Any, cast
 
@@ -36,6 +39,7 @@ LINGER_BYTES = 1_048_576
 REFUSED_CONNECTIONS = 1000
 """So many connections beyond the limit are told why; further ones are dropped."""
 
+NO_LINGER = struct.pack("ii", 1, 0)
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
@@ -353,7 +357,11 @@ class Connection(asyncio.Protocol):
         self._watch_writing()
 
     def abort(self) -> None:
+        """Close with a reset: what has not been sent is dropped, and the client can tell that this was not the end."""
         self.closed = self.parser.deaf = True
+        with contextlib.suppress(OSError):  # the peer may have been faster
+            raw: socket.socket = self.transport.get_extra_info("socket")
+            raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, NO_LINGER)
         self.transport.abort()
 
     # Flow and time

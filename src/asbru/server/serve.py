@@ -11,6 +11,7 @@ with a valid error event; what is still there `GRACE_S` later is cut.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import resource
 import signal
@@ -96,7 +97,11 @@ class Service:
                 exchange.drain()
             await self._ended(GRACE_S)
         finally:
-            self._cut_all()
+            if not self.idle:
+                log.warning(
+                    "cut off: %d exchanges, %d connections", len(self._shared.running), len(self._shared.connections)
+                )
+                self._cut_all()
         await self._connections_gone(GRACE_S)
 
     async def run(self) -> int:
@@ -121,7 +126,7 @@ class Service:
                 await stopping
                 return 0
             stopping.cancel()
-            self._cut_all()
+            await asyncio.wait((stopping,))
             return 1
         finally:
             for number in handlers:
@@ -129,7 +134,7 @@ class Service:
 
     def _on_end_signal(self) -> None:
         if self._shared.draining:
-            log.warning("a second signal: ending at once, %d exchanges cut", len(self._shared.running))
+            log.warning("a second signal: ending at once")
             self._end_asked.set()
         else:
             log.info("draining: %d exchanges have %g s", len(self._shared.running), self._settings.drain_s)
@@ -149,10 +154,8 @@ class Service:
     async def _connections_gone(self, timeout_s: float) -> None:
         """Return when every connection has closed, or when the time is over."""
         if self._shared.connections:
-            try:
+            with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._shared.emptied.wait(), timeout_s)
-            except TimeoutError:
-                log.warning("%d connections did not close", len(self._shared.connections))
 
     def _cut_all(self) -> None:
         for exchange in list(self._shared.running):
