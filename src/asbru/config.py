@@ -158,6 +158,8 @@ class Provider(Section, frozen=True):
     """Where it is, such as ``https://llm.example.eu``, a path prefix included; may be ``env.NAME``."""
     keys: tuple[ProviderKey, ...] = ()
     """Its credentials; by default a known provider's usual environment variable."""
+    strict: bool = False
+    """Refuse what its dialect cannot carry without loss, instead of reporting the loss."""
     models: tuple[Text, ...] = ()
     """Models to list for it besides those it lists itself."""
     max_retries: NonNegativeInt = 1

@@ -49,7 +49,9 @@ _NOT_DOWNSTREAM = HOP_BY_HOP | {b"content-length"}
 # What the gateway reads from a request's head itself; everything else it only forwards or drops.
 _READ = frozenset(
     {
+        b"anthropic-version",
         b"content-type",
+        b"x-asbru-strict",
         b"x-bf-async",
         b"x-bf-async-id",
         b"x-bf-session-id",
@@ -64,6 +66,8 @@ _READ = frozenset(
     }
 )
 _EXTRA = b"x-bf-eh-"
+# What means the same to a provider of any dialect.
+_TO_ANY = frozenset({b"traceparent", b"tracestate", b"baggage", b"idempotency-key"})
 _DIMENSION = b"x-bf-dim-"
 MAX_DIMENSIONS = 16
 MAX_DIMENSION_CHARS = 128
@@ -72,9 +76,10 @@ MAX_DIMENSION_CHARS = 128
 class Ingress:
     """A request's head, read once: what goes upstream, and what was said to the gateway."""
 
-    __slots__ = ("dimensions", "forwarded", "said")
+    __slots__ = ("_headers", "dimensions", "forwarded", "said")
 
     def __init__(self, headers: Headers) -> None:
+        self._headers = headers
         self.said: dict[bytes, bytes] = {}
         self.dimensions: dict[str, str] = {}
         lines: list[bytes] = []
@@ -96,6 +101,25 @@ class Ingress:
             lines += (name, b": ", value, b"\r\n")
         self.forwarded = b"".join(lines)
         """Header lines for the upstream request, each ended with CRLF."""
+
+    @property
+    def forwarded_to_any(self) -> bytes:
+        """The header lines that make sense to a provider of any dialect: few, and those the client insists on."""
+        lines: list[bytes] = []
+        for name, value in self._headers:
+            extra = name.startswith(_EXTRA)
+            sent = name[len(_EXTRA) :] if extra else name
+            if name in _TO_ANY or (
+                extra and sent and sent not in _NOT_UPSTREAM and not sent.startswith(_PRIVATE_PREFIXES)
+            ):
+                lines += (sent, b": ", value, b"\r\n")
+        return b"".join(lines)
+
+    @property
+    def betas(self) -> list[str]:
+        """The values of ``anthropic-beta``, from one line or several."""
+        lines = [value.decode("latin-1") for name, value in self._headers if name == b"anthropic-beta"]
+        return [beta.strip() for line in lines for beta in line.split(",") if beta.strip()]
 
     def text(self, name: bytes) -> str | None:
         """A header the gateway reads, or None when it is absent or empty."""

@@ -17,7 +17,7 @@ from urllib.parse import quote
 
 from asbru import attempts, dryrun, models, relay, resources
 from asbru.asked import Asked
-from asbru.attempts import Failure, Request
+from asbru.attempt import Failure, Request
 from asbru.call import CLIENT_GONE, Call
 from asbru.errors import GatewayError
 from asbru.gateway import Gateway
@@ -77,6 +77,7 @@ async def message(call: Call, match: Match) -> None:
         method="POST",
         target=resources.target_of(call, match),
         body=asked.body_for,
+        asked=asked,
         stream=asked.stream,
         message=match.route.name == "messages",
     )

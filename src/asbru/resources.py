@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator
 import msgspec
 
 from asbru import attempts, relay
-from asbru.attempts import Answer, Request
+from asbru.attempt import Answer, Request
 from asbru.call import Call
 from asbru.dialects import splice
 from asbru.errors import GatewayError

@@ -139,6 +139,8 @@ class Codec(Protocol):
 
     dialect: str
     fidelity: Fidelity
+    counts: bool
+    """Whether the dialect has a request that counts tokens; otherwise the gateway estimates."""
 
     def encode(self, request: Request, context: Context, losses: Losses) -> Sent:
         """The request in this dialect; raises `LossyError`. It goes through `prepare.prepare` first."""
@@ -156,8 +158,8 @@ class Codec(Protocol):
         """An error answer, never raising whatever it holds."""
         ...
 
-    def encode_count(self, request: Request, context: Context, losses: Losses) -> Sent | None:
-        """A request to count tokens; None where the provider cannot."""
+    def encode_count(self, request: Request, context: Context, losses: Losses) -> Sent:
+        """A request to count tokens; called only where ``counts``."""
         ...
 
     def decode_count(self, body: bytes) -> int:

@@ -92,6 +92,8 @@ _KINDS: dict[str, Row] = {
     "protocol": _NONSENSE,
     "too_large": _NONSENSE,
     # Not the provider's fault: all our connections to it are busy, or our own time is up.
+    # The target's dialect has no words for something in the request; another's may.
+    "lossy": Row(next_candidate=True, error="invalid_request"),
     "no_connection": Row(next_candidate=True, error="shed"),
     "wait_timeout": Row(next_candidate=True, error="shed"),
     "deadline": Row(error="upstream_timeout"),

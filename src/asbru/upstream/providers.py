@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from urllib.parse import urlsplit
 
 from asbru import __version__, config
+from asbru.dialects.codec import Codec, Model, Quirks
 from asbru.policy.keys import Key
 from asbru.secrets import Secret
 from asbru.upstream.http1 import Limits, Origin, Pool, proxy_for, tls_context
@@ -29,7 +30,7 @@ def credential_line(secret: Secret | None, header: str = "x-api-key") -> bytes:
 class Upstream:
     """One provider's connections and the constant parts of its request heads."""
 
-    __slots__ = ("_constant", "_prefix", "base_url", "credentials", "name", "pool", "settings")
+    __slots__ = ("_constant", "_prefix", "base_url", "codec", "credentials", "name", "pool", "quirks", "settings")
 
     def __init__(
         self,
@@ -48,6 +49,9 @@ class Upstream:
         self.name = name
         self.base_url = settings.base_url
         self.settings = settings
+        self.codec: Codec | None = None
+        """The translation to what the provider speaks; None for the client's own dialect, which is relayed."""
+        self.quirks = Quirks()
         self.credentials = {key.name: credential_line(key.secret) for key in keys}
         """Key name -> its header line."""
         self.pool = Pool(
@@ -66,6 +70,10 @@ class Upstream:
         # Paths given to head() begin with /v1; operators write the base URL with or without it.
         self._prefix = url.path.rstrip("/").removesuffix("/v1").encode("ascii")
         self._constant = b" HTTP/1.1\r\nhost: %b\r\naccept-encoding: identity\r\n" % url.netloc.encode("idna")
+
+    def facts(self, model: str) -> Model:
+        """What is known of a model."""
+        return Model()
 
     def head(self, method: bytes, target: bytes, credential: bytes, forwarded: bytes, length: int | None) -> bytes:
         """A complete request head; ``length`` None means a chunked body, a negative one no body at all.

@@ -1,0 +1,305 @@
+"""One attempt: a request to one candidate, read until it is clear whether its answer serves.
+
+An answer to a stream serves at its first content event and not before, so that until then the next candidate can still
+take over. What an attempt that did not serve means for the next one is `policy.retry`'s to say; this only tells what
+happened, as a `Failure`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from time import monotonic, time
+
+import msgspec
+
+from asbru import translate
+from asbru.asked import Asked
+from asbru.call import EVENT_STREAM, Call
+from asbru.dialects import whole
+from asbru.dialects.message_stream import StreamError
+from asbru.dialects.watch import MessageFacts, Watch, message_facts
+from asbru.errors import GatewayError, Headers
+from asbru.policy import retry
+from asbru.policy.keys import Key
+from asbru.policy.retry import Outcome
+from asbru.policy.router import Target
+from asbru.record import Attempt
+from asbru.translate import Translation
+from asbru.upstream.http1 import Response, UpstreamError
+from asbru.upstream.providers import Upstream, credential_line
+
+MAX_ERROR_BYTES = 1 << 20
+MAX_MESSAGE_BYTES = 1 << 26
+MAX_UNCOMMITTED_BYTES = 1 << 18
+
+Body = Callable[[str], bytes | AsyncIterator[bytes] | None]
+
+
+class Request(msgspec.Struct, frozen=True, kw_only=True):
+    """What every candidate is sent, but for its model and credential."""
+
+    method: str
+    target: bytes
+    """Path and query."""
+    body: Body
+    """The body for a model; an iterator can be sent only once."""
+    asked: Asked | None = None
+    """The body as it was read, for targets that speak another dialect; without it only relaying is possible."""
+    length: int | None = None
+    """The length of an iterator's body, when it is known."""
+    once: bool = False
+    """The body can be sent only once: no second attempt."""
+    stream: bool = False
+    """The client asked for server-sent events."""
+    message: bool = False
+    """The answer must be a Message: anything else with a 200 is nonsense."""
+    raw: bool = False
+    """The answer's body is relayed as it arrives, whatever it is."""
+
+
+class Answer:
+    """An upstream's answer, ready to be given to the client.
+
+    Either ``body`` holds all of it, or ``response`` is still being read: then ``pending`` is what has been read and may
+    be relayed, and ``watch`` (for an event stream) has seen it. With a ``translation``, `feed` and `end` make Anthropic
+    events of what is read.
+    """
+
+    __slots__ = (
+        "attempt",
+        "body",
+        "facts",
+        "headers",
+        "index",
+        "key",
+        "pending",
+        "response",
+        "status",
+        "target",
+        "translation",
+        "watch",
+    )
+
+    def __init__(self, response: Response, target: Target, key: Key, index: int, attempt: Attempt) -> None:
+        self.response = response
+        self.status = response.status
+        self.headers: Headers = response.headers
+        self.target = target
+        self.key = key
+        self.index = index
+        self.attempt = attempt
+        self.body: bytes | None = None
+        self.facts: MessageFacts | None = None
+        """What a whole Message says of itself."""
+        self.pending = b""
+        self.watch: Watch | None = None
+        self.translation: Translation | None = None
+
+    @property
+    def message_id(self) -> str | None:
+        """The Message's id, as far as it has been seen."""
+        seen = self.watch or self.facts
+        return seen.message_id if seen is not None else None
+
+    def feed(self, data: bytes) -> bytes:
+        """Bytes of an upstream's stream, as the client's dialect has them."""
+        return data if self.translation is None else self.translation.feed(data)
+
+    def end(self) -> bytes:
+        """What the end of the upstream's stream makes of events."""
+        return b"" if self.translation is None else self.translation.end()
+
+
+class Failure(Exception):
+    """One attempt that did not serve.
+
+    It holds the upstream's own ``answer``, read completely, or how the connection ``broke``, or the gateway's own
+    ``error``, or, when the candidate was passed over (outcome ``skipped``), when to ask again. ``final``: no other
+    candidate would do better.
+    """
+
+    def __init__(
+        self,
+        target: Target,
+        index: int,
+        outcome: Outcome,
+        *,
+        answer: Answer | None = None,
+        broke: UpstreamError | None = None,
+        error: GatewayError | None = None,
+        retry_after_s: float | None = None,
+    ) -> None:
+        super().__init__(outcome.kind)
+        self.target = target
+        self.index = index
+        self.outcome = outcome
+        self.answer = answer
+        self.broke = broke
+        self.error = error
+        self.retry_after_s = retry_after_s
+        self.final = False
+
+
+async def attempt(call: Call, request: Request, target: Target, key: Key, index: int) -> Answer:
+    """Send, and read as much as it takes to know whether it serves; raises `Failure` when it does not."""
+    upstream = call.gateway.upstreams[target.provider]
+    model = key.upstream_model(target.model)
+    noted = Attempt(provider=target.provider, model=model, key=key.name)
+    call.record.attempts.append(noted)
+    own = key is call.own_key
+    response: Response | None = None
+    began = monotonic()
+    try:
+        translation = None
+        if upstream.codec is not None and request.asked is not None:
+            translation = translate.translation(call, request.asked, upstream, model, request.stream)
+        deadline = call.started + upstream.settings.timeouts.deadline_s
+        head, body = _outgoing(call, request, upstream, model, key, translation)
+        method = request.method.encode("ascii")
+        response = await upstream.pool.request(head, body, deadline=deadline, method=method)
+        answer = Answer(response, target, key, index, noted)
+        answer.translation = translation
+        await _judge(call, request, answer, own)
+        return answer
+    except UpstreamError as broken:
+        _close(response)
+        noted.outcome = broken.kind
+        raise Failure(target, index, Outcome(broken.kind, own_key=own), broke=broken) from None
+    except StreamError as nonsense:
+        _close(response)
+        noted.outcome = "protocol"
+        broke = UpstreamError("protocol", nonsense.message, responded=True)
+        raise Failure(target, index, Outcome("protocol", own_key=own), broke=broke) from None
+    except translate.CannotCarry as error:
+        noted.outcome = "lossy"
+        raise Failure(target, index, Outcome("lossy", own_key=own), error=error.error) from None
+    except BaseException:
+        _close(response)
+        noted.outcome = noted.outcome or "cancelled"
+        raise
+    finally:
+        noted.duration_ms = (monotonic() - began) * 1e3
+
+
+def _close(response: Response | None) -> None:
+    if response is not None:
+        response.close()
+
+
+def _outgoing(
+    call: Call, request: Request, upstream: Upstream, model: str, key: Key, translation: Translation | None
+) -> tuple[bytes, bytes | AsyncIterator[bytes] | None]:
+    """The request's head and body for one candidate."""
+    body: bytes | AsyncIterator[bytes] | None
+    if translation is None:
+        body, target, forwarded = request.body(model), request.target, call.ingress.forwarded
+    else:
+        body, target = translation.sent.body, translation.sent.target
+        forwarded = translation.headers + call.ingress.forwarded_to_any
+    length = len(body) if isinstance(body, bytes) else -1 if body is None else request.length
+    if key is call.own_key:
+        credential = credential_line(key.secret, call.principal.direct_header)
+    else:
+        credential = upstream.credentials[key.name]
+    return upstream.head(request.method.encode("ascii"), target, credential, forwarded, length), body
+
+
+async def _judge(call: Call, request: Request, answer: Answer, own: bool) -> None:
+    """Read an answer until it is clear whether it serves: an error not, a stream at its first content, others whole."""
+    response, noted = answer.response, answer.attempt
+    noted.outcome = str(answer.status)
+    content_type = b""
+    for name, value in answer.headers:
+        if name == b"content-type":
+            content_type = value
+        elif name in _REQUEST_IDS:
+            noted.upstream_request_id = value.decode("latin-1")
+    if request.raw and answer.status < 300:
+        return
+    if not response.inflate():
+        raise UpstreamError("protocol", "the answer has a content coding that was not asked for", responded=True)
+    answer.headers = response.headers
+    if answer.status >= 300:
+        await _refused(answer, own)
+    if answer.translation is not None and request.message:
+        if request.stream and not content_type.startswith(b"application/json"):
+            answer.headers = translate.own_headers(answer.headers, EVENT_STREAM)
+            await _until_content(call, answer, own)
+        else:
+            answer.body = answer.translation.message(await response.read_all(MAX_MESSAGE_BYTES))
+            answer.headers = translate.own_headers(answer.headers, [])
+            _as_asked(answer, streamed=False, stream=request.stream)
+        return
+    streamed = content_type.startswith(b"text/event-stream")
+    if streamed and not request.message:
+        return  # a legacy completion's events: relayed unseen
+    if streamed and request.stream:
+        await _until_content(call, answer, own)
+        return
+    answer.body = await response.read_all(MAX_MESSAGE_BYTES)
+    if answer.translation is not None:
+        answer.body = answer.translation.count(answer.body)
+        answer.headers = translate.own_headers(answer.headers, JSON)
+    if request.message:
+        _as_asked(answer, streamed=streamed, stream=request.stream)
+
+
+_REQUEST_IDS = frozenset({b"request-id", b"x-request-id", b"x-amzn-requestid", b"x-goog-request-id"})
+JSON: Headers = [(b"content-type", b"application/json")]
+
+
+async def _refused(answer: Answer, own: bool) -> None:
+    """An error answer, read whole; raises `Failure`."""
+    answer.body = await answer.response.read_all(MAX_ERROR_BYTES)
+    retry_after_s = retry.parse_retry_after(answer.headers, time())
+    if answer.translation is not None:
+        fault = answer.translation.fault(answer.status, answer.headers, answer.body)
+        answer.status, answer.body = fault.status, fault.body
+        answer.headers = translate.own_headers(answer.headers, fault.headers)
+        retry_after_s = fault.retry_after_s if fault.retry_after_s is not None else retry_after_s
+    outcome = Outcome("status", answer.status, retry_after_s, own)
+    raise Failure(answer.target, answer.index, outcome, answer=answer)
+
+
+def _as_asked(answer: Answer, *, streamed: bool, stream: bool) -> None:
+    """Take the facts of a whole Message, and give it the form the client asked for when the provider cannot."""
+    assert answer.body is not None
+    try:
+        if streamed:
+            answer.body = whole.join(answer.body)
+        answer.facts = message_facts(answer.body)
+        if answer.facts is None:
+            raise whole.JoinError("the answer is not a Message")
+        if stream:
+            answer.body = whole.events(answer.body)
+    except whole.JoinError as error:
+        raise UpstreamError("protocol", str(error), responded=True) from None
+    if streamed or stream or answer.translation is not None:
+        form = EVENT_STREAM if stream else JSON
+        named = {name for name, _ in form}
+        answer.headers = [header for header in answer.headers if header[0] not in named] + form
+
+
+async def _until_content(call: Call, answer: Answer, own: bool) -> None:
+    """Read a stream up to its first content event; raises `Failure` for an error event, `UpstreamError` for an end."""
+    call.begin_heartbeat()
+    answer.watch = watch = Watch()
+    pending: list[bytes] = []
+    size_bytes = 0
+    ended = False
+    while not (watch.content or ended) and size_bytes <= MAX_UNCOMMITTED_BYTES:
+        data = await answer.response.read()
+        ended = not data
+        size_bytes += len(data)
+        pending.append(watch.feed(answer.feed(data) if data else answer.end()))
+        if watch.early_error and watch.error is not None:
+            answer.status = watch.error_status
+            answer.body = watch.error
+            answer.headers = [header for header in answer.headers if header[0] != b"content-type"] + JSON
+            answer.attempt.outcome = str(answer.status)
+            answer.response.close()
+            outcome = Outcome("stream_error", answer.status, None, own)
+            raise Failure(answer.target, answer.index, outcome, answer=answer)
+    if ended and not watch.content:
+        raise UpstreamError("protocol", "the stream ended before any content", responded=True)
+    answer.pending = b"".join(pending)
