@@ -23,6 +23,8 @@ PREFIXES = (
 
 MODEL = "claude-sandbox"
 TIMEOUT_S = 30.0
+VERSION = {"anthropic-version": "2026-10-21"}
+"""What a request without an SDK must say."""
 WEATHER: ToolParam = {
     "name": "get_weather",
     "description": "The weather in a city",

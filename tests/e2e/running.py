@@ -13,11 +13,14 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 Json = dict[str, object]
+Entry = dict[str, Any]
+"""A Record as JSON."""
 
 START_S = 30.0
 STOP_S = 15.0
@@ -125,26 +128,31 @@ class Gateway(Server):
         """The command that the start says to try."""
         return self.said[-1]
 
-    def records(self) -> list[Json]:
+    def records(self) -> list[Entry]:
         """The Records written so far, oldest first."""
         if not self.records_file.exists():
             return []
-        return [json.loads(line) for line in self.records_file.read_text().splitlines()]
+        written, _, _ = self.records_file.read_text().rpartition("\n")
+        return [json.loads(line) for line in written.splitlines()]
 
-    def record(self, request_id: str | None) -> Json:
+    def record(self, request_id: str | None) -> Entry:
         """The Record of an exchange, by the gateway's id of it or by the provider's; waits until it is written."""
-        assert request_id is not None
+        return self._first(lambda record: request_id in identities(record))
+
+    def record_of_model(self, model: str) -> Entry:
+        """The newest Record of an exchange that asked for this model; waits until there is one."""
+        return self._first(lambda record: record.get("model") == model)
+
+    def _first(self, is_wanted: Callable[[Entry], bool]) -> Entry:
         end = time.monotonic() + RECORD_S
         while time.monotonic() < end:
             for record in reversed(self.records()):
-                if request_id in identities(record):
+                if is_wanted(record):
                     return record
-            time.sleep(0.02)  # records are written in batches, four times a second
-        raise AssertionError(f"no record of {request_id}")
+            time.sleep(0.02)  # they are written in batches, four times a second
+        raise AssertionError("there is no such record")
 
 
-def identities(record: Json) -> set[object]:
+def identities(record: Entry) -> set[str | None]:
     """Every request id that an exchange has had."""
-    attempts = record.get("attempts", [])
-    assert isinstance(attempts, list)
-    return {record["request_id"], *(attempt["upstream_request_id"] for attempt in attempts)}
+    return {record["request_id"], *(attempt.get("upstream_request_id") for attempt in record.get("attempts", []))}
