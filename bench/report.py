@@ -53,11 +53,17 @@ class Idle(msgspec.Struct, kw_only=True):
     closed_rss_mb: float
 
 
-def table(rows: list[Row], idle: list[Idle], *, markdown: bool) -> str:
-    """One table of the loads; one of memory at rest."""
-    reference = {row.scenario: row.run.cpu_us for row in reversed(rows)}
+class Results(msgspec.Struct):
+    rows: list[Row] = []
+    idle: list[Idle] = []
+
+
+def table(results: Results, *, markdown: bool) -> str:
+    """The loads, and memory at rest."""
+    # The first gateway of the run is the reference.
+    reference = {row.scenario: row.run.cpu_us for row in reversed(results.rows)}
     loads = [["load", "gateway", "req/s", "CPU µs/req", "ratio", "p50 ms", "p99 ms", "RSS MB", "failed"]]
-    for row in rows:
+    for row in results.rows:
         run = row.run
         loads.append(
             [
@@ -73,7 +79,7 @@ def table(rows: list[Row], idle: list[Idle], *, markdown: bool) -> str:
             ]
         )
     memory = [["idle streams", "gateway", "start ms", "RSS MB", "with streams MB", "KB/stream", "after MB"]]
-    for it in idle:
+    for it in results.idle:
         numbers = [f"{value:.1f}" for value in (it.rss_mb, it.open_rss_mb, it.kb_per_stream, it.closed_rss_mb)]
         memory.append([str(it.streams), it.gateway, f"{it.ready_ms:.0f}", *numbers])
     layout = as_markdown if markdown else as_text

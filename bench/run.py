@@ -26,7 +26,7 @@ from bench.bodies import REQUEST_HEADERS, RESPONSE_HEADERS, plain_answer, reques
 from bench.clients import IdleStreams, Soak, request_bytes
 from bench.config import Gateway
 from bench.processes import LOAD_CORES, BenchError, Server, fetch, pinned, program, raise_file_limit
-from bench.report import Idle, Row, Run, Scenario
+from bench.report import Idle, Results, Row, Run, Scenario
 from bench.upstream import EVENTS
 from bench.wrk import Wrk
 
@@ -131,20 +131,17 @@ def measure(scenario: Scenario, gateway: Gateway, server: Server, wrk: Wrk, seco
     )
 
 
-def measure_all(scenarios: list[Scenario], field: Field, repeats: int, seconds: float) -> list[Row]:
-    """Every scenario on every gateway, interleaved; medians of the repeats."""
+def measure_scenario(scenario: Scenario, field: Field, repeats: int, seconds: float) -> list[Row]:
+    """One load on every gateway, interleaved; medians of the repeats."""
     wrk = Wrk(pinned([program("wrk", "wrk")], LOAD_CORES), OUT)
-    rows: list[Row] = []
-    for scenario in scenarios:
-        runs: dict[str, list[Run]] = {gateway.name: [] for gateway in field.gateways}
-        for repeat in range(repeats + 1):
-            for gateway, server in field.pairs():
-                progress(f"{scenario}: {gateway.name} {'warm-up' if repeat == 0 else f'{repeat}/{repeats}'}")
-                run = measure(scenario, gateway, server, wrk, seconds if repeat else min(seconds, 1.0))
-                if repeat:
-                    runs[gateway.name].append(run)
-        rows.extend(Row(scenario, name, median(of)) for name, of in runs.items())
-    return rows
+    runs: dict[str, list[Run]] = {gateway.name: [] for gateway in field.gateways}
+    for repeat in range(repeats + 1):
+        for gateway, server in field.pairs():
+            progress(f"{scenario}: {gateway.name} {'warm-up' if repeat == 0 else f'{repeat}/{repeats}'}")
+            run = measure(scenario, gateway, server, wrk, seconds if repeat else min(seconds, 1.0))
+            if repeat:
+                runs[gateway.name].append(run)
+    return [Row(scenario, name, median(of)) for name, of in runs.items()]
 
 
 def median(runs: list[Run]) -> Run:
@@ -242,9 +239,19 @@ def run(options: argparse.Namespace) -> int:
         with running(config.load(options.config, options.gateway or ["asbru"]), streamed=True) as field:
             grew = [uvloop.run(soak(gateway, server, options.soak)) for gateway, server in field.pairs()]
         return 1 if any(grew) else 0
+    results = Results()
+    try:
+        measure_all(options, gateways, results)
+    finally:  # what was measured before something failed is worth seeing
+        progress("")
+        print(report.table(results, markdown=options.markdown))
+        (OUT / "results.json").write_bytes(msgspec.json.format(msgspec.json.encode(results)))
+    return 1 if any(row.run.failures for row in results.rows) else 0
+
+
+def measure_all(options: argparse.Namespace, gateways: list[Gateway], results: Results) -> None:
+    """First the loads on the plain upstream, then memory at rest and the loads on the one that streams."""
     scenarios = [scenario for scenario in SCENARIOS if options.only in str(scenario)]
-    rows: list[Row] = []
-    idle: list[Idle] = []
     for streamed in (False, True):
         chosen = [scenario for scenario in scenarios if scenario.streamed is streamed]
         wants_idle = streamed and options.only in f"idle {options.streams}"
@@ -254,12 +261,9 @@ def run(options: argparse.Namespace) -> int:
             if wants_idle:
                 for gateway, server in field.pairs():
                     progress(f"idle streams: {gateway.name}")
-                    idle.append(uvloop.run(measure_idle(gateway, server, options.streams)))
-            rows += measure_all(chosen, field, options.repeats, options.seconds)
-    progress("")
-    print(report.table(rows, idle, markdown=options.markdown))
-    (OUT / "results.json").write_bytes(msgspec.json.format(msgspec.json.encode({"rows": rows, "idle": idle})))
-    return 1 if any(row.run.failures for row in rows) else 0
+                    results.idle.append(uvloop.run(measure_idle(gateway, server, options.streams)))
+            for scenario in chosen:
+                results.rows += measure_scenario(scenario, field, options.repeats, options.seconds)
 
 
 def serve(gateways: list[Gateway], *, streamed: bool) -> int:
@@ -282,14 +286,14 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=4.0, help="length of one run")
     parser.add_argument("--streams", type=int, default=2000, help="idle streams to hold open")
-    parser.add_argument("--quick", action="store_true", help="one run of two seconds each: a rough picture")
+    parser.add_argument("--quick", action="store_true", help="one run of three seconds each: a rough picture")
     parser.add_argument("--markdown", action="store_true")
     parser.add_argument("--soak", type=float, default=0, metavar="SECONDS", help="mixed load; exit 1 when memory grows")
     parser.add_argument("--serve", metavar="NAME", help="only start this gateway and its upstream, for a profiler")
     parser.add_argument("--streamed", action="store_true", help="with --serve: the upstream that streams")
     options = parser.parse_args(arguments)
     if options.quick:
-        options.repeats, options.seconds = 1, 2.0
+        options.repeats, options.seconds = 1, 3.0
     return options
 
 
