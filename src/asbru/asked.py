@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import msgspec
 
-from asbru.dialects import splice
+from asbru.dialects import foreign, splice
 from asbru.errors import GatewayError
 
 MAX_FALLBACKS = 16
@@ -96,15 +96,27 @@ class Asked:
         value = _field(self._members, "max_tokens", int, "Input should be a valid integer")
         return value if isinstance(value, int) else 0
 
-    def body_for(self, model: str) -> bytes:
-        """The body to send upstream for ``model``; the client's own bytes when nothing has to change."""
+    def relayed(self, model: str) -> bytes:
+        """The body for an Anthropic-dialect provider; the client's own bytes when nothing has to change.
+
+        Raises `GatewayError` when reasoning of another provider would have to be taken out of what is no conversation.
+        """
+        if self._spliced is None or self._spliced[0] != model:
+            try:
+                self._spliced = model, foreign.without_sealed(self._with_model(model))
+            except splice.SpliceError as error:
+                raise GatewayError("invalid_request", str(error)) from None
+        return self._spliced[1]
+
+    def _with_model(self, model: str) -> bytes:
         changes: dict[str, bytes | None] = {}
         if model != self.model:
             changes["model"] = msgspec.json.encode(model)
         if self._own_fallbacks:
             changes["fallbacks"] = None
-        if not changes:
-            return self.body
-        if self._spliced is None or self._spliced[0] != model:
-            self._spliced = model, splice.replace(self.body, self._members, changes)
-        return self._spliced[1]
+        return splice.replace(self.body, self._members, changes) if changes else self.body
+
+    @property
+    def translatable(self) -> bytes:
+        """The body without what was said to the gateway, for a codec to read."""
+        return self._with_model(self.model)

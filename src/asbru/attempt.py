@@ -241,6 +241,11 @@ async def _judge(call: Call, request: Request, answer: Answer, own: bool) -> Non
         answer.body = answer.translation.count(answer.body)
         answer.headers = translate.own_headers(answer.headers, JSON)
     if request.message:
+        if streamed:
+            watch = Watch()
+            watch.feed(answer.body)
+            if watch.error is not None:
+                raise _error_event(answer, watch, own)
         _as_asked(answer, streamed=streamed, stream=request.stream)
 
 
@@ -280,6 +285,16 @@ def _as_asked(answer: Answer, *, streamed: bool, stream: bool) -> None:
         answer.headers = [header for header in answer.headers if header[0] not in named] + form
 
 
+def _error_event(answer: Answer, watch: Watch, own: bool) -> Failure:
+    """An error event that no content went before: as an error answer with its status."""
+    answer.status = watch.error_status
+    answer.body = watch.error
+    answer.headers = [header for header in answer.headers if header[0] != b"content-type"] + JSON
+    answer.attempt.outcome = str(answer.status)
+    answer.response.close()
+    return Failure(answer.target, answer.index, Outcome("stream_error", answer.status, None, own), answer=answer)
+
+
 async def _until_content(call: Call, answer: Answer, own: bool) -> None:
     """Read a stream up to its first content event; raises `Failure` for an error event, `UpstreamError` for an end."""
     call.begin_heartbeat()
@@ -292,14 +307,8 @@ async def _until_content(call: Call, answer: Answer, own: bool) -> None:
         ended = not data
         size_bytes += len(data)
         pending.append(watch.feed(answer.feed(data) if data else answer.end()))
-        if watch.early_error and watch.error is not None:
-            answer.status = watch.error_status
-            answer.body = watch.error
-            answer.headers = [header for header in answer.headers if header[0] != b"content-type"] + JSON
-            answer.attempt.outcome = str(answer.status)
-            answer.response.close()
-            outcome = Outcome("stream_error", answer.status, None, own)
-            raise Failure(answer.target, answer.index, outcome, answer=answer)
+        if watch.early_error:
+            raise _error_event(answer, watch, own)
     if ended and not watch.content:
         raise UpstreamError("protocol", "the stream ended before any content", responded=True)
     answer.pending = b"".join(pending)

@@ -113,9 +113,16 @@ class Call:
             self._heartbeat = Heartbeat(self.loop, self.gateway.config.stream.ping_s, self._ping)
         return self._heartbeat
 
+    def end_heartbeat(self) -> None:
+        """No ping from here on."""
+        if self._heartbeat is not None:
+            self._heartbeat.stop()
+
     async def _ping(self) -> None:
         """One ping. Before any content it opens the stream with nothing else, so that another candidate may follow."""
         exchange = self.exchange
+        if exchange.tail_open:  # inside an event that is too large to be held back
+            return
         if not exchange.started:
             self.streaming = True
             self.record.status = 200
@@ -166,8 +173,7 @@ class Call:
 
     def settle(self) -> None:
         """The end of the exchange, however it came: the Record is written."""
-        if self._heartbeat is not None:
-            self._heartbeat.stop()
+        self.end_heartbeat()
         record = self.record
         record.duration_ms = (monotonic() - self.started) * 1e3
         self.gateway.records.write(record)

@@ -45,6 +45,7 @@ class Gateway:
         "prices",
         "rand",
         "records",
+        "relaying",
         "table",
         "upstreams",
     )
@@ -64,6 +65,8 @@ class Gateway:
             name: Upstream(name, settings, self.table.providers[name].keys, config.stream, environ)
             for name, settings in config.providers.items()
         }
+        self.relaying = frozenset(name for name, upstream in self.upstreams.items() if upstream.codec is None)
+        """The providers that speak the client's own dialect."""
         self.breakers = Breakers()
         self.cooldowns = Cooldowns()
         self.affinity = Affinity()

@@ -76,7 +76,7 @@ async def message(call: Call, match: Match) -> None:
     request = Request(
         method="POST",
         target=resources.target_of(call, match),
-        body=asked.body_for,
+        body=asked.relayed,
         asked=asked,
         stream=asked.stream,
         message=match.route.name == "messages",
@@ -95,9 +95,9 @@ def plan(call: Call, asked: Asked) -> list[Target]:
     if asked.thread is None:
         return targets
     if asked.thread != "continue":
-        return threads.begin(targets, gateway.upstreams)
+        return threads.begin(targets, gateway.relaying)
     place = gateway.affinity.get(asked.previous_message_id or "")
-    target, key = threads.resume(targets, place, gateway.table, gateway.upstreams, own_key=call.own_key is not None)
+    target, key = threads.resume(targets, place, gateway.table, gateway.relaying, own_key=call.own_key is not None)
     call.pin = None if key == OWN_KEY else key
     return [target]
 

@@ -7,7 +7,7 @@ After the first byte has gone to the client nothing here looks for another candi
 
 from __future__ import annotations
 
-from asbru.attempts import Answer, Failure
+from asbru.attempt import Answer, Failure
 from asbru.call import Call, header_text
 from asbru.dialects import sse
 from asbru.dialects.watch import Watch, error_facts
@@ -41,6 +41,8 @@ def answer_headers(call: Call, answer: Answer, cost_usd: float | None = None) ->
     headers += call.attempt_headers(failed=answer.status >= 300)
     if answer.index:
         headers.append((b"x-bifrost-fallback-index", b"%d" % answer.index))
+    if answer.translation is not None:
+        headers.append((b"x-asbru-loss", header_text(answer.translation.losses.header())))
     if cost_usd is not None:
         headers.append((b"x-asbru-cost-usd", b"%.9f" % cost_usd))
     call.record.provider = answer.target.provider
@@ -64,8 +66,7 @@ async def failure(call: Call, failed: Failure) -> None:
     if not call.exchange.started:
         await whole(call, answer)
     elif error_facts(answer.body).type is not None:
-        await _write(call, sse.encode(b"error", answer.body))
-        await call.exchange.finish()
+        await _end(call, sse.encode(b"error", answer.body))
     else:
         await end_with_error(call, GatewayError("upstream_invalid", "The upstream answered nonsense"), torn=False)
 
@@ -88,8 +89,7 @@ async def whole(call: Call, answer: Answer) -> None:
         record.stop_reason = facts.stop_reason
         note_usage(call, answer, facts.usage, complete=True)
     if call.exchange.started:  # a ping went out while another candidate was silent; then this is a stream's events
-        await _write(call, answer.body)
-        await call.exchange.finish()
+        await _end(call, answer.body)
         return
     await call.respond(answer.status, answer_headers(call, answer, record.cost_usd), answer.body)
 
@@ -104,13 +104,19 @@ async def stream(call: Call, answer: Answer, watch: Watch) -> None:
     call.streaming = True
     error: GatewayError | None = None
     try:
-        await _write(call, answer.pending)
-        while data := await answer.response.read():
-            ready = watch.feed(data)
+        ready = answer.pending
+        while True:
+            exchange.tail_open = watch.torn  # before the write: while that waits for room, nothing may be put behind it
+            if watch.complete or watch.error is not None:
+                heartbeat.stop()  # nothing follows either
             if ready:
-                await _write(call, ready)
                 heartbeat.beat()
-            exchange.tail_open = watch.torn
+                await _write(call, ready)
+            data = await answer.response.read()
+            if not data:
+                break
+            ready = watch.feed(answer.feed(data))
+        await _write(call, watch.feed(answer.end()))
         if watch.complete:
             await _write(call, watch.flush())
         elif watch.error is None:
@@ -134,6 +140,13 @@ async def _write(call: Call, data: bytes) -> None:
     await call.exchange.write(data)
 
 
+async def _end(call: Call, data: bytes) -> None:
+    """The last of a started event stream: no ping comes behind it."""
+    call.end_heartbeat()
+    await _write(call, data)
+    await call.exchange.finish()
+
+
 def stream_error(broken: UpstreamError) -> GatewayError:
     """What a stream's last event says when its upstream broke."""
     if broken.kind in ("idle_timeout", "deadline"):
@@ -147,8 +160,7 @@ async def end_with_error(call: Call, error: GatewayError, *, torn: bool) -> None
     if torn:
         call.exchange.abort()
         return
-    await call.exchange.write(event(error, call.request_id))
-    await call.exchange.finish()
+    await _end(call, event(error, call.request_id))
 
 
 def note_usage(call: Call, answer: Answer, usage: Usage | None, *, complete: bool) -> None:

@@ -48,7 +48,10 @@ async def relay_resource(call: Call, match: Match) -> None:
 def providers(call: Call) -> list[Target]:
     """The providers whose batches and files the caller may use, the default one first; raises when there is none."""
     table = call.gateway.table
-    found = table.resource_targets(call.principal)
+    relaying = call.gateway.relaying
+    found = [target for target in table.resource_targets(call.principal) if target.provider in relaying]
+    if not found:
+        raise GatewayError("not_found", "No provider that has batches and files is configured")
     return found if call.pin is None else table.pinned(found, call.pin)
 
 
@@ -67,8 +70,11 @@ async def create_batch(call: Call, match: Match) -> None:
     if len(used) > 1:
         raise GatewayError("invalid_request", "requests: the models of one batch must be of one provider")
     body = splice.replace_batch_models(body, models, lambda model: targets[model].model)
+    provider = used.pop()
+    if provider not in call.gateway.relaying:
+        raise GatewayError("invalid_request", f"requests: {provider} does not take message batches")
     request = Request(method="POST", target=target_of(call, match), body=lambda model: body)
-    await give(call, match, await attempts.run(call, request, [Target(used.pop(), "")]))
+    await give(call, match, await attempts.run(call, request, [Target(provider, "")]))
 
 
 async def upload_file(call: Call, match: Match) -> None:
