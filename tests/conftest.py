@@ -10,6 +10,11 @@ import os
 from collections.abc import Generator
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# How long an example takes is never a verdict: the machine may be busy.
+settings.register_profile("asbru", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("asbru")
 
 NOTHING_MAY_BE_SKIPPED = bool(os.environ.get("CI"))
 
