@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import dataclass, field
 
 import pytest
 
@@ -104,11 +105,11 @@ def test_hang_ends_only_with_a_cut(stream: bool) -> None:
     assert not asked.started
 
 
+@dataclass
 class Watched(Asked):
     """Says when its body has been read."""
 
-    def __post_init__(self) -> None:
-        self.was_read = asyncio.Event()
+    was_read: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def body(self, limit_bytes: int) -> bytes:
         self.was_read.set()
