@@ -425,8 +425,8 @@ class Reply:
         status, *lines = raw_head[:-4].split(b"\r\n")
         self.status = int(status.split(b" ")[1])
         self.headers: Headers = [(line.partition(b": ")[0], line.partition(b": ")[2]) for line in lines]
-        self.body = b""
-        """What has been read of it."""
+        self.read = bytearray()
+        """What has been read of the body."""
         length = self.values(b"content-length")
         self._left = 0 if bodiless else int(length[0]) if length else None
         self._chunked = self.values(b"transfer-encoding") == [b"chunked"]
@@ -439,6 +439,10 @@ class Reply:
         found = self.values(name)
         assert len(found) < 2, f"{name!r} twice: {found}"
         return found[0].decode("latin-1") if found else None
+
+    @property
+    def body(self) -> bytes:
+        return bytes(self.read)
 
     @property
     def json(self) -> Json:
@@ -465,13 +469,13 @@ class Reply:
             size = int(await self._reader.readuntil(b"\r\n"), 16)
             data = await self._reader.readexactly(size + 2)
         except (EOFError, ConnectionError) as error:
-            raise Torn(self.body[-200:]) from error
-        self.body += data[:-2]
+            raise Torn(self.read[-200:]) from error
+        self.read += data[:-2]
         return data[:-2]
 
     async def until(self, ending: bytes) -> bytes:
         """Read on until the body so far ends so; all of it so far."""
-        while not self.body.endswith(ending):
+        while not self.read.endswith(ending):
             assert await self.piece(), self.body
         return self.body
 
@@ -482,7 +486,7 @@ class Reply:
                 pass
         elif self._left:
             try:
-                self.body = await self._reader.readexactly(self._left)
+                self.read += await self._reader.readexactly(self._left)
             except (EOFError, ConnectionError) as error:
                 raise Torn from error
         return self
