@@ -208,7 +208,8 @@ class Connection(asyncio.Protocol):
         if self.phase is not CLOSING:
             self.write_deadline = inf
         self._room_made()
-        self._advance()
+        if self.queue and self.current is None:
+            self._begin(self.queue.pop(0))
 
     def data_received(self, data: bytes) -> None:
         parser = self.parser
@@ -242,17 +243,16 @@ class Connection(asyncio.Protocol):
     # Exchanges
 
     def _take(self, exchange: HttpExchange) -> None:
-        """The parser has a new one."""
+        """The parser has a new one: begin, unless one runs or the client has yet to take the last response."""
+        if self.current is None and not self.full and not self.queue:
+            self._begin(exchange)
+            return
         if len(self.queue) >= MAX_PIPELINED:
             exchange.keep_alive = False  # the parser takes no request after such a one
         self.queue.append(exchange)
-        self._advance()
 
-    def _advance(self) -> None:
-        """Begin with the next exchange, unless one runs or the client has yet to take the last response."""
-        if self.current is not None or not self.queue or self.full:
-            return
-        exchange = self.current = self.queue.pop(0)
+    def _begin(self, exchange: HttpExchange) -> None:
+        self.current = exchange
         self.phase = RUNNING
         self.deadline = inf
         if exchange.refusal is not None:
@@ -263,17 +263,9 @@ class Connection(asyncio.Protocol):
 
     # Wire: what an exchange needs of us
 
-    @property
-    def draining(self) -> bool:
-        return self.shared.draining
-
     def send(self, data: bytes) -> None:
         if not self.closed:
             self.transport.write(data)
-
-    def send_parts(self, parts: tuple[bytes, ...]) -> None:
-        if not self.closed:
-            self.transport.writelines(parts)
 
     async def room(self) -> None:
         while self.full:
@@ -309,12 +301,12 @@ class Connection(asyncio.Protocol):
             else:
                 self._linger()
             return
+        if not self.reading:
+            self._resume_reading()
         self.ahead_bytes = 0
-        self._resume_reading()
         if self.queue:
-            self._advance()
-        elif self.shared.draining:
-            self._close()
+            if not self.full:
+                self._begin(self.queue.pop(0))
         elif self.parser.in_head:
             self._watch(HEAD, self.limits.header_timeout_s)
         else:
@@ -323,7 +315,8 @@ class Connection(asyncio.Protocol):
     def exchange_ended(self, exchange: HttpExchange) -> None:
         """Its task has ended."""
         self.shared.running.discard(exchange)
-        exchange.abort()
+        if not exchange.finished:
+            exchange.abort()
 
     def cut(self, *, reset: bool) -> None:
         if self.closed:
@@ -339,6 +332,10 @@ class Connection(asyncio.Protocol):
         """The process ends: close when idle. What runs says so in its response and is closed by it."""
         if self.current is None and not self.queue:
             self._close()
+        if self.current is not None:
+            self.current.keep_alive = False
+        for exchange in self.queue:
+            exchange.keep_alive = False
 
     def _linger(self) -> None:
         """End our side and read on for a while, so that the client reads the answer before it meets a reset."""

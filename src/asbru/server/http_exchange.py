@@ -32,17 +32,8 @@ class Wire(Protocol):
     full: bool
     """Whether the client has yet to take what it has been sent before there is room for more."""
 
-    @property
-    def draining(self) -> bool:
-        """Whether the connection ends with this response."""
-        ...
-
     def send(self, data: bytes) -> None:
         """Write; after the connection is gone, do nothing."""
-        ...
-
-    def send_parts(self, parts: tuple[bytes, ...]) -> None:
-        """Write several buffers at once, without joining them."""
         ...
 
     async def room(self) -> None:
@@ -81,9 +72,8 @@ def _status_line(status: int) -> bytes:
 STATUS_LINES = {status: _status_line(status) for status in range(200, 1000)}
 NO_BODY_STATUSES = (204, 304)
 
-# Smaller writes are joined with their framing into one buffer; larger ones are handed to the transport in pieces,
-# because one more copy costs more than a vectored write. Measured in bench/server.md.
-JOIN_MAX_BYTES = 16_384
+# Above this, a second write costs less than a copy of the body to join it with its head.
+JOIN_MAX_BYTES = 65_536
 
 
 class HttpExchange(msgspec.Struct, eq=False, weakref=False):
@@ -270,7 +260,8 @@ class HttpExchange(msgspec.Struct, eq=False, weakref=False):
         if len(body) < JOIN_MAX_BYTES:
             self.wire.send(head + body)
         else:
-            self.wire.send_parts((head, body))
+            self.wire.send(head)
+            self.wire.send(body)
         self._finish()
 
     def put(self, data: bytes) -> None:
@@ -286,10 +277,8 @@ class HttpExchange(msgspec.Struct, eq=False, weakref=False):
         head, self.head = self.head, b""
         if not self.chunked:
             self.wire.send(head + data if head else data)
-        elif len(data) < JOIN_MAX_BYTES:
-            self.wire.send(b"%b%x\r\n%b\r\n" % (head, len(data), data))
         else:
-            self.wire.send_parts((b"%b%x\r\n" % (head, len(data)), data, b"\r\n"))
+            self.wire.send(b"%b%x\r\n%b\r\n" % (head, len(data), data))
 
     def end(self) -> None:
         """The end of the body."""
@@ -357,7 +346,7 @@ class HttpExchange(msgspec.Struct, eq=False, weakref=False):
         return head
 
     def _connection_line(self) -> bytes:
-        if not self.complete or self.wire.draining:
+        if not self.complete:
             self.keep_alive = False
         return b"" if self.keep_alive else b"connection: close\r\n"
 
