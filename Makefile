@@ -11,7 +11,7 @@ help: ## Show this list
 
 run: ## Start Asbru on 127.0.0.1:8080 (PORT=9000 CONFIG=asbru.yaml to change that)
 	@$(PYTHON) tools/bootstrap.py run
-	@exec .venv/bin/asbru serve $(if $(CONFIG),--config '$(CONFIG)') $(if $(PORT),--port '$(PORT)')
+	@exec .venv/bin/asbru serve $(if $(CONFIG),--config '$(CONFIG)',--sandbox) $(if $(PORT),--port '$(PORT)')
 
 test: ## Run every test (ARGS='tests/test_layers.py -x' for some)
 	@$(PYTHON) tools/bootstrap.py dev

@@ -45,8 +45,11 @@ def main() -> None:
 @click.option("--host", metavar="HOST", help="Address to listen on, instead of the configuration's.")
 @click.option("--port", type=_port_type, metavar="PORT", help="Port to listen on; 0 takes a free one.")
 @click.option("--insecure-open", is_flag=True, help="Listen beyond this machine although no key is required.")
+@click.option("--sandbox", is_flag=True, help="Have the built-in sandbox provider, whatever else is configured.")
 @click.option("--log-records", is_flag=True, help="Print each exchange's Record on standard output, as a JSON line.")
-def serve(file: Path | None, host: str | None, port: int | None, insecure_open: bool, log_records: bool) -> None:
+def serve(
+    file: Path | None, host: str | None, port: int | None, insecure_open: bool, sandbox: bool, log_records: bool
+) -> None:
     """Run the gateway.
 
     SIGTERM drains and ends it; SIGHUP reads the configuration anew.
@@ -56,7 +59,9 @@ def serve(file: Path | None, host: str | None, port: int | None, insecure_open: 
     found = find(file, os.environ)
 
     def read() -> Config:
-        return configured(found, host=host, port=port, insecure_open=insecure_open, log_records=log_records)
+        return configured(
+            found, host=host, port=port, insecure_open=insecure_open, sandbox=sandbox, log_records=log_records
+        )
 
     try:
         config = read()
@@ -73,6 +78,7 @@ def configured(
     host: str | None = None,
     port: int | None = None,
     insecure_open: bool = False,
+    sandbox: bool = False,
     log_records: bool = False,
 ) -> Config:
     """What the file says and the options override; raises `ConfigError`, at a reload as at the start."""
@@ -80,7 +86,7 @@ def configured(
 
     from asbru.load import ConfigError, Problem, load, open_to_others
 
-    config = load(file, os.environ, host=host, port=port)
+    config = load(file, os.environ, host=host, port=port, sandbox=sandbox)
     if not insecure_open and (problem := open_to_others(config)) is not None:
         raise ConfigError("environment" if file is None else str(file), [Problem(("server", "host"), problem)])
     if log_records:

@@ -12,9 +12,9 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from asbru.config import Config
+from asbru.config import Config, Provider
 from asbru.load.checks import check, open_to_others
-from asbru.load.complete import complete
+from asbru.load.complete import SANDBOX, complete
 from asbru.load.decode import Decoder
 from asbru.load.files import read
 from asbru.load.problems import ConfigError, Problem
@@ -35,9 +35,17 @@ def find(named: Path | None, environ: Mapping[str, str]) -> Path | None:
     return USUAL_FILE if USUAL_FILE.is_file() else None
 
 
-def load(path: Path | None, environ: Mapping[str, str], *, host: str | None = None, port: int | None = None) -> Config:
+def load(
+    path: Path | None,
+    environ: Mapping[str, str],
+    *,
+    host: str | None = None,
+    port: int | None = None,
+    sandbox: bool = False,
+) -> Config:
     """The whole configuration from a file, or from the environment alone; ``host`` and ``port`` go before the file's.
 
+    ``sandbox`` adds the built-in provider when it is not there by itself.
     Raises `ConfigError` with every problem found. The Config returned has its references resolved, and nothing is left
     to guess: see ``complete``.
     """
@@ -48,7 +56,10 @@ def load(path: Path | None, environ: Mapping[str, str], *, host: str | None = No
     if config is not None:
         server = config.server
         server = replace(server, host=host or server.host, port=server.port if port is None else port)
-        config = complete(replace(config, server=server), environ, decoder)
+        providers = (
+            {**config.providers, SANDBOX: config.providers.get(SANDBOX, Provider())} if sandbox else config.providers
+        )
+        config = complete(replace(config, server=server, providers=providers), environ, decoder)
         if not decoder.problems:
             check(config, environ, decoder)
     if config is None or decoder.problems:
