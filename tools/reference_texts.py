@@ -93,6 +93,9 @@ REQUEST_HEADERS: Final = {
     "x-bf-api-key": "pin one of the gateway's stored provider keys by its name or id",
     "x-bf-api-key-id": "the same",
     "x-asbru-dry-run": "`true`: answer with the plan (candidates, reasons, cost range) and call nobody",
+    "x-asbru-strict": "`true`: refuse with 400 what a provider's dialect cannot carry without loss",
+    "x-bf-async": "background jobs: not available in this version, refused with 400 when `true`",
+    "x-bf-async-id": "as `x-bf-async`",
 }
 
 UPSTREAM: Final = """
@@ -117,6 +120,7 @@ RESPONSE_HEADERS: Final = {
     "x-asbru-upstream-ms": "the time the provider took",
     "x-asbru-overhead-us": "the time the gateway took itself",
     "x-asbru-cost-usd": "what it cost, where the price is known; not on streams",
+    "x-asbru-loss": "on translated answers: what the provider's dialect could not carry, or `none`",
     "x-asbru-reason": "the kind of an error of the gateway's own: see [errors](errors.md)",
     "x-should-retry": "on errors of the gateway's own whose status alone would mislead a client's retry loop",
     "x-bifrost-request-id": "as `x-asbru-request-id`, for clients of Bifrost",
