@@ -501,3 +501,22 @@ def test_a_client_that_takes_no_responses_gets_no_further_requests_done(run: Run
             assert [len((await peer.answer()).body) for _ in range(3)] == [size] * 3
 
     run(main())
+
+
+@run_on_each_loop
+def test_a_client_that_is_still_taking_a_response_is_not_idle(run: Runner) -> None:
+    size = 8_000_000
+
+    async def handler(exchange: Exchange) -> None:
+        await exchange.respond(200, [], bytes(size))
+
+    async def main() -> None:
+        async with serving(handler, Server(keep_alive_s=SHORT_S, header_timeout_s=SHORT_S)) as live:
+            peer = await small_buffered(live)
+            await peer.send(GET + b"GET / HT")
+            await until(lambda: any(connection.full for connection in live.connections))
+            await asyncio.sleep(3 * SHORT_S)  # the time that would have made it idle
+            await peer.send(b"TP/1.1\r\n\r\n")
+            assert [len((await peer.answer()).body) for _ in range(2)] == [size] * 2
+
+    run(main())

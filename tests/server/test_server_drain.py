@@ -368,6 +368,7 @@ def test_a_second_signal_ends_the_process_at_once(processes: list[Process]) -> N
 
 def test_sighup_reloads_and_serves_on(processes: list[Process]) -> None:
     processes.append(process := Process(drain_s=20))
+    process.begin("/ready", b"HTTP/1.1 200").close()  # it runs, and so listens to signals
     process.child.send_signal(signal.SIGHUP)
     assert process.line() == "reloaded"
     process.begin("/ready", b"HTTP/1.1 200").close()

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 from collections.abc import Awaitable, Callable
 
 import pytest
 
 from asbru.errors import GatewayError
+from asbru.server.connection import Connection
 from asbru.server.exchange import Exchange
+from asbru.server.http_exchange import HttpExchange
+from asbru.server.request_parser import RequestParser
 from tests.server.rawclient import LIMIT, Live, Peer, Runner, echo, post, run_on_each_loop, serving, until
 
 GET = b"GET /path?key=secret HTTP/1.1\r\nx-api-key: secret\r\n\r\n"
@@ -465,6 +469,41 @@ def test_many_clients_come_and_go_and_nothing_stays(run: Runner) -> None:
         async with serving(handler) as live:
             await asyncio.gather(*(client(live, number) for number in range(100)))
             await until(lambda: live.service.idle)
+
+    run(main())
+
+
+@run_on_each_loop
+def test_nothing_is_left_for_the_garbage_collector(run: Runner) -> None:
+    """An exchange and a connection are free the moment they end: memory does not wait for a collection."""
+
+    async def handler(exchange: Exchange) -> None:
+        if exchange.path == b"/wait":
+            await asyncio.Event().wait()
+        await exchange.body(10)
+        await exchange.respond(200, [], b"")
+
+    def ours() -> list[object]:
+        return [thing for thing in gc.get_objects() if isinstance(thing, HttpExchange | Connection | RequestParser)]
+
+    async def main() -> None:
+        async with serving(handler) as live:
+            gc.collect()
+            gc.disable()
+            try:
+                for request in (post(b"x"), post(b"x" * 11), b"NONSENSE\r\n\r\n", post(b"", path=b"/wait")):
+                    peer = await Peer.connect(live.port)
+                    await peer.send(request)
+                    if b"/wait" in request:
+                        await until(lambda: bool(live.service._shared.running))
+                    else:
+                        await peer.answer()
+                    await peer.close()
+                    await until(lambda: live.service.idle)
+                    await asyncio.sleep(0)
+                    assert ours() == []
+            finally:
+                gc.enable()
 
     run(main())
 

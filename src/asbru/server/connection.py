@@ -49,7 +49,7 @@ class Phase(enum.Enum):
     HEAD = enum.auto()
     """The rest of a request's head, or the first byte on a new connection."""
     RUNNING = enum.auto()
-    """A handler; no deadline of ours."""
+    """A handler, or the client to take a response; the former has no deadline of ours."""
     BODY = enum.auto()
     """The request's body, for a handler."""
     IDLE = enum.auto()
@@ -208,8 +208,8 @@ class Connection(asyncio.Protocol):
         if self.phase is not CLOSING:
             self.write_deadline = inf
         self._room_made()
-        if self.queue and self.current is None:
-            self._begin(self.queue.pop(0))
+        if self.current is None and not self.closed:
+            self._next()
 
     def data_received(self, data: bytes) -> None:
         parser = self.parser
@@ -261,6 +261,19 @@ class Connection(asyncio.Protocol):
             self.shared.running.add(exchange)
             exchange.task = self.loop.create_task(call(self.app, exchange))
 
+    def _next(self) -> None:
+        """Between two exchanges: begin with the next, or wait for it."""
+        if self.full:
+            # Not before the client has taken the last response, for which it has `write_timeout_s` at a time.
+            self.phase = RUNNING
+            self.deadline = inf
+        elif self.queue:
+            self._begin(self.queue.pop(0))
+        elif self.parser.in_head:
+            self._watch(HEAD, self.limits.header_timeout_s)
+        else:
+            self._watch(IDLE, self.limits.keep_alive_s)
+
     # Wire: what an exchange needs of us
 
     def send(self, data: bytes) -> None:
@@ -304,17 +317,12 @@ class Connection(asyncio.Protocol):
         if not self.reading:
             self._resume_reading()
         self.ahead_bytes = 0
-        if self.queue:
-            if not self.full:
-                self._begin(self.queue.pop(0))
-        elif self.parser.in_head:
-            self._watch(HEAD, self.limits.header_timeout_s)
-        else:
-            self._watch(IDLE, self.limits.keep_alive_s)
+        self._next()
 
     def exchange_ended(self, exchange: HttpExchange) -> None:
         """Its task has ended."""
         self.shared.running.discard(exchange)
+        exchange.task = None  # whose exception, when it was cancelled, refers back to the exchange
         if not exchange.finished:
             exchange.abort()
 
