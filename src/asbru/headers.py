@@ -28,6 +28,7 @@ HOP_BY_HOP = frozenset(
         b"upgrade",
     }
 )
+_USUAL_CONNECTION = (b"keep-alive", b"close")
 _NOT_UPSTREAM = (
     CREDENTIALS
     | HOP_BY_HOP
@@ -83,10 +84,13 @@ class Ingress:
         self.said: dict[bytes, bytes] = {}
         self.dimensions: dict[str, str] = {}
         lines: list[bytes] = []
+        named: list[bytes] = []
         for name, value in headers:
             if name in _READ:
                 self.said[name] = value
             if name in _NOT_UPSTREAM:
+                if name == b"connection" and value.lower() not in _USUAL_CONNECTION:
+                    named += (option.strip() for option in value.lower().split(b","))
                 continue
             if name.startswith(_PRIVATE_PREFIXES):
                 if name.startswith(_EXTRA):
@@ -99,6 +103,8 @@ class Ingress:
                         self.dimensions[key] = value.decode("latin-1")[:MAX_DIMENSION_CHARS]
                     continue
             lines += (name, b": ", value, b"\r\n")
+        if named:  # the client says of these that they are for this connection alone
+            lines = [part for at in range(0, len(lines), 4) if lines[at] not in named for part in lines[at : at + 4]]
         self.forwarded = b"".join(lines)
         """Header lines for the upstream request, each ended with CRLF."""
 
