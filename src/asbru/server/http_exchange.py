@@ -4,9 +4,9 @@ Here is what HTTP says about one message: how long the body may be, how the resp
 or an HTTP/1.0 client gets, when the connection may be kept. What HTTP says about a connection (parsing, pipelining,
 time-outs) is in `connection`, which an exchange sees only as a `Wire`.
 
-The methods in capitals of the contract (`body`, `pieces`, `respond`, `start`, `write`, `finish`) are for handlers; they
-suspend only where there is something to wait for. `give`, `put`, `end`, `fail` and `abort` never do, and are what the
-server itself uses.
+The methods of the contract (`body`, `pieces`, `respond`, `start`, `write`, `finish`, `abort`) are for handlers; they
+suspend only where there is something to wait for. `give`, `put`, `end` and `fail` never do, and are what the server
+itself uses.
 """
 
 from __future__ import annotations
