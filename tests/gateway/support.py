@@ -28,6 +28,7 @@ from asbru.app import App
 from asbru.config import Config
 from asbru.dialects import sse
 from asbru.load import load
+from asbru.telemetry.records import RecordLog
 from tests.upstream.rawserver import Line, on_uvloop, until
 
 Json = dict[str, Any]
@@ -385,6 +386,11 @@ class Running:
     async def quiet(self) -> None:
         """Returns when no exchange holds anything any more."""
         await until(lambda: not self.busy)
+
+    def write_records(self) -> None:
+        """Have what is waiting to be written written now."""
+        assert isinstance(self.app._records, RecordLog)
+        self.app._records._flush()
 
     async def listed(self, *models: str) -> None:
         """Returns when the gateway has heard of these models from a provider."""
