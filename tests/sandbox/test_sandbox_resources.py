@@ -167,6 +167,21 @@ def test_results_are_what_the_messages_endpoint_says() -> None:
         assert (failed["error"]["type"], failed["error"]["error"]["type"]) == ("error", kind)
 
 
+def test_a_request_nested_too_deeply_is_an_error_of_its_own() -> None:
+    schema: Json = {"type": "string"}
+    for _ in range(900):
+        schema = {"type": "array", "items": schema}
+    deep = params(output_config={"format": {"type": "json_schema", "schema": schema}})
+    sandbox = Sandbox()
+    created = sandbox.ask("POST", "/v1/messages/batches", requests(deep, params()))
+    assert created.status == 200, created.response
+    first, second = results(sandbox.ask("GET", f"/v1/messages/batches/{created.json()['id']}/results"))
+    for line, kinds in ((first, ("errored", "succeeded")), (second, ("succeeded",))):
+        result = line["result"]
+        assert isinstance(result, dict)
+        assert result["type"] in kinds
+
+
 def test_a_batch_cancelled_in_time_runs_nothing() -> None:
     sandbox = Sandbox()
     created = sandbox.ask("POST", "/v1/messages/batches", MIXED).json()
@@ -294,6 +309,8 @@ def test_files_are_listed_in_both_ways() -> None:
     assert (beta["has_more"], beta["last_id"]) == (True, ids[1])
     some = data(sandbox.ask("GET", f"/v1/files?ids[]={ids[3]}&ids[]={ids[0]}&ids[]=file_gone"))
     assert [item["id"] for item in some] == [ids[0], ids[3]]
+    many = "&".join(f"ids[]={number}" for number in range(101))
+    assert "at most 100 items" in str(sandbox.ask("GET", f"/v1/files?{many}").error()["message"])
 
 
 def test_messages_can_use_the_files_that_are_there() -> None:

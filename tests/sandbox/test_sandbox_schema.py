@@ -143,8 +143,42 @@ EXAMPLES: list[Json] = [
     {"type": "integer", "examples": ["no", 3.5, 12]},
     {"type": "number", "minimum": 0.25, "maximum": 0.5},
     {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1},
+    {"type": "number"},
+    {"type": "number", "maximum": -3},
     {"type": "boolean"},
+    {"type": "boolean", "default": False},
     {"type": "null"},
+    {"type": ["null"]},
+    {"default": "anything"},
+    {"properties": {"a": {"type": "string"}}, "required": ["a"]},
+    {"items": {"type": "string"}, "minItems": 1},
+    {"minimum": 3},
+    {"minLength": 3},
+    {"type": "array", "items": {"type": "string"}, "minItems": 2, "uniqueItems": True},
+    {"type": "array", "items": {"type": "array", "items": {"type": "array", "items": {"type": "array", "items": {}}}}},
+    {
+        "type": "object",
+        "properties": {
+            "a": {
+                "type": "object",
+                "properties": {
+                    "a": {
+                        "type": "object",
+                        "properties": {
+                            "a": {
+                                "type": "object",
+                                "properties": {"a": {"type": ["object", "null"], "required": ["x"]}},
+                                "required": ["a"],
+                            }
+                        },
+                        "required": ["a"],
+                    }
+                },
+                "required": ["a"],
+            }
+        },
+        "required": ["a"],
+    },
     {"const": {"a": [1]}},
     {"enum": [None, 3]},
     {"anyOf": [{"type": "integer"}, {"type": "string"}]},
@@ -305,6 +339,8 @@ def test_familiar_names_look_the_part() -> None:
         ".*",
         "[^\\W\\d_]",
         "[a\\]]",
+        "[\\x41-\\x43]",
+        "(?P<x>a)|b",
         "\\.\\*\\/",
     ],
 )
@@ -313,7 +349,9 @@ def test_strings_match_the_pattern_they_were_made_for(pattern: str, least: int) 
     assert re.search(pattern, matching(pattern, least))
 
 
-@pytest.mark.parametrize("pattern", ["((", "a)", "[", "(?x", "\\", "(?<a", "(" * 900, "a" * 2_000, "\\xZZ", "(?#c)"])
+@pytest.mark.parametrize(
+    "pattern", ["((", "a)", "[", "(?x", "\\", "(?<a", "(" * 900, "a" * 2_000, "\\xZZ", "(?#c)", "(?Px)", "a|(b"]
+)
 def test_what_cannot_be_read_gives_an_empty_string(pattern: str) -> None:
     assert matching(pattern) == ""
 

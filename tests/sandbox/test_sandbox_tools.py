@@ -225,6 +225,21 @@ def test_deferred_tools_are_called_only_once_referred_to() -> None:
     assert calls(sandbox.answer(tools=[CITY, deferred], messages=messages)) == ["get_time"]
 
 
+def test_tools_found_by_a_search_stay_loaded() -> None:
+    search = {"type": "tool_search_tool_bm25", "name": "tool_search_tool_bm25"}
+    tools = [search, {**TIME, "defer_loading": True}]
+    first = sandbox.answer(tools=tools)
+    messages = [*after(first, {"content": "noon"}), {"role": "assistant", "content": "Noon."}, *said("get_time again")]
+    assert kinds(sandbox.answer(tools=tools, messages=messages)) == ["text", "tool_use"]
+
+
+def test_without_room_not_even_the_apis_own_tools_run() -> None:
+    message = sandbox.answer(tools=[SERVER_TOOLS[0][0]], max_tokens=3)
+    assert (message["content"], message["stop_reason"]) == ([], "max_tokens")
+    message = sandbox.answer(thinking={"type": "adaptive"}, max_tokens=0)
+    assert (message["content"], message["stop_reason"]) == ([], "max_tokens")
+
+
 def test_mcp_servers_answer_in_the_same_message() -> None:
     toolset = {"type": "mcp_toolset", "mcp_server_name": "ex"}
     message = sandbox.answer(mcp_servers=[SERVER], tools=[toolset], betas=MCP)

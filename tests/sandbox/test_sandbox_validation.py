@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from asbru.sandbox.app import Settings
-from tests.sandbox.calling import CITY, USER, Json, Sandbox
+from tests.sandbox.calling import CITY, USER, Json, Sandbox, text
 
 sandbox = Sandbox()
 PNG = {"type": "base64", "media_type": "image/png", "data": "iVBORw0KGgo="}
@@ -45,7 +45,8 @@ ROWS: list[tuple[Json, str]] = [
     ({"max_tokens": -1}, "max_tokens: Input should be greater than or equal to 0"),
     ({"max_tokens": "10"}, "max_tokens: Input should be a valid integer"),
     ({"max_tokens": True}, "max_tokens: Input should be a valid integer"),
-    ({"max_tokens": 1.5}, "max_tokens: Input should be a valid integer"),
+    ({"max_tokens": 1.0}, "max_tokens: Input should be a valid integer"),
+    ({"model": ":chunks=1"}, "model: String should have at least 1 character before the options"),
     ({"model": ""}, "model: String should have at least 1 character"),
     ({"model": 5}, "model: Input should be a valid string"),
     ({"messages": []}, "messages: List should have at least 1 item after validation"),
@@ -67,6 +68,14 @@ ROWS: list[tuple[Json, str]] = [
     (
         {"thinking": {"type": "enabled", "budget_tokens": 1024}},
         "`max_tokens` must be greater than `thinking.budget_tokens`.",
+    ),
+    (
+        {"thinking": {"type": "enabled", "budget_tokens": 1024}, "max_tokens": 2048, "temperature": 0.5},
+        "`temperature` may only be set to 1 when thinking is enabled.",
+    ),
+    (
+        {"context_management": {"edits": [{"type": "clear_tool_uses_20250919", "clear_tool_inputs": [1]}]}},
+        "context_management.edits.0.clear_tool_uses_20250919.clear_tool_inputs.0: Input should be a valid string",
     ),
     # messages and their order
     ({"messages": [{"content": "hi"}]}, "messages.0.role: Field required"),
@@ -109,6 +118,10 @@ ROWS: list[tuple[Json, str]] = [
     (
         {"messages": [user({"type": "image", "source": {**PNG, "data": "not base64!"}})]},
         "messages.0.content.0.image.source.base64.data: invalid base64 data",
+    ),
+    (
+        {"messages": [user({"type": "image", "source": {**PNG, "data": ""}})]},
+        "messages.0.content.0.image.source.base64.data: base64 data cannot be empty",
     ),
     (
         {"messages": [user({"type": "document", "source": {**PNG, "media_type": "text/html"}})]},
@@ -202,6 +215,10 @@ ROWS: list[tuple[Json, str]] = [
         {"tools": [{"type": "mcp_toolset", "mcp_server_name": "y"}]},
         "tools.0.mcp_toolset.mcp_server_name: MCP server 'y' is not defined in `mcp_servers`.",
     ),
+    (
+        {"mcp_servers": [{"type": "url", "name": "x", "url": "http://x"}] * 2},
+        "mcp_servers: MCP server names must be unique.",
+    ),
     # caching
     (
         {"messages": [user(*(words("x", cache_control=MARK) for _ in range(5)))]},
@@ -249,6 +266,10 @@ ROWS: list[tuple[Json, str]] = [
     (
         {"output_config": json_schema(**{"$ref": "#/$defs/a", "$defs": {"a": {"anyOf": [{"$ref": "#/$defs/a"}]}}})},
         "output_config.format.schema: Recursive schemas are not supported: '#/$defs/a'",
+    ),
+    (
+        {"output_config": json_schema(oneOf=[{"type": "string"}])},
+        "output_config.format.schema: Schema type 'oneOf' is not supported",
     ),
     (
         {"output_config": json_schema(**{"$ref": "#/$defs/b", "$defs": {}})},
@@ -477,6 +498,23 @@ def test_schemas_nested_beyond_reason_are_refused_or_answered_but_never_crash() 
     assert sandbox.message(output_config={"format": {"type": "json_schema", "schema": schema}}).status in (200, 400)
     tool = {"name": "f", "input_schema": {"type": "object", "properties": {"a": schema}, "required": ["a"]}}
     assert sandbox.message(tools=[tool]).status == 200
+
+
+def test_a_definition_may_be_used_often() -> None:
+    city = {"$ref": "#/$defs/city"}
+    schema = {
+        "type": "object",
+        "properties": {"from": city, "to": city},
+        "required": ["from", "to"],
+        "additionalProperties": False,
+        "$defs": {"city": {"type": "string"}},
+    }
+    message = sandbox.answer(output_config={"format": {"type": "json_schema", "schema": schema}})
+    assert text(message) == '{"from":"sandbox from","to":"sandbox to"}'
+
+
+def test_there_may_be_only_so_many_messages() -> None:
+    assert "at most 100000 items" in sandbox.refusal(messages=USER * 100_001)
 
 
 def test_a_body_that_is_too_large_gets_the_apis_error() -> None:

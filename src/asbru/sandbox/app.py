@@ -79,18 +79,12 @@ class Sandbox:
         try:
             await self.dispatch(exchange, reply)
         except ApiError as error:
-            await self.refuse(exchange, reply, error)
+            await reply.error(error)
         except GatewayError as error:
             # The server's own words for a body that is too large, broken or never comes.
-            await self.refuse(exchange, reply, ApiError(error.row.status, error.message))
+            await reply.error(ApiError(error.row.status, error.message))
         except RecursionError:
-            await self.refuse(exchange, reply, invalid("The request body is nested too deeply."))
-
-    async def refuse(self, exchange: Exchange, reply: Reply, error: ApiError) -> None:
-        if exchange.started:
-            exchange.abort()
-        else:
-            await reply.error(error)
+            await reply.error(invalid("The request body is nested too deeply."))
 
     async def dispatch(self, exchange: Exchange, reply: Reply) -> None:
         if exchange.path in (b"/", b"/api/hello"):

@@ -66,9 +66,6 @@ class Files:
     def __contains__(self, file_id: object) -> bool:
         return file_id in self._kept
 
-    def __len__(self) -> int:
-        return len(self._kept)
-
     def add(self, form: Form) -> File:
         """Keep the ``file`` of an uploaded form."""
         part = form.part("file")

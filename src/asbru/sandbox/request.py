@@ -188,7 +188,7 @@ def read(body: dict[str, object]) -> Request:
         Message(role=raw["role"], content=blocks_of(raw.get("content")), output_config=raw.get("output_config"))
         for raw in raw_messages
     ]
-    special = ("messages", "system")
+    special = ("messages", "system", "tools")
     plain = {key: value for key, value in body.items() if key not in special and value is not None}
     request = msgspec.convert({**plain, "messages": []}, Request)
     request.fingerprint = fingerprint(body)
@@ -196,6 +196,7 @@ def read(body: dict[str, object]) -> Request:
     request.system = blocks_of(body.get("system"))
     tools = body.get("tools")
     request.raw_tools = tools if isinstance(tools, list) else []
-    for tool in request.tools:
-        tool.type = tool.type or "custom"
+    # A type of null is no type: the tool is one of the caller's own.
+    given = [{key: value for key, value in tool.items() if value is not None} for tool in request.raw_tools]
+    request.tools = msgspec.convert(given, list[Tool])
     return request

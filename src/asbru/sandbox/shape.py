@@ -56,8 +56,6 @@ def number(*, least: float | None = None, most: float | None = None, whole: bool
     kind = "integer" if whole else "number"
 
     def check(value: object, path: Path) -> None:
-        if isinstance(value, float) and whole and value.is_integer():
-            value = int(value)
         if isinstance(value, bool) or not isinstance(value, int if whole else (int, float)):
             wrong(path, f"Input should be a valid {kind}")
         if least is not None and value < least:
@@ -154,7 +152,8 @@ def tagged(shapes: Mapping[str, Shape], *, default: str | None = None, quiet: bo
     def check(value: object, path: Path) -> None:
         if not isinstance(value, dict):
             wrong(path, "Input should be an object")
-        tag = value.get("type") or default
+        tag = value.get("type")
+        tag = default if tag is None else tag
         if tag is None:
             wrong((*path, "type"), "Field required")
         if not isinstance(tag, str) or tag not in shapes:

@@ -26,9 +26,6 @@ class Threads:
         self.bytes = 0
         self._kept: OrderedDict[str, bytes] = OrderedDict()
 
-    def __len__(self) -> int:
-        return len(self._kept)
-
     def join(self, body: Body) -> Body:
         """The whole conversation that a request with ``thread`` stands for.
 
