@@ -191,6 +191,19 @@ GET = b"GET /v1/models HTTP/1.1\r\nhost: upstream\r\n\r\n"
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello"
 
 
+async def closes(line: Line) -> None:
+    line.close()
+
+
+async def ends(line: Line) -> None:
+    line.end()
+    await line.gone()
+
+
+async def resets(line: Line) -> None:
+    line.reset()
+
+
 async def until(condition: Callable[[], bool]) -> None:
     """Let the loop turn until something has come about; what never does is caught by the test's time-out."""
     while not condition():  # noqa: ASYNC110  # conditions of the client's own state, which tells nobody

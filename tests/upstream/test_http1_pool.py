@@ -183,6 +183,32 @@ def test_waiting_too_long(run: Runner, kind: str) -> None:
 
 
 @run_on_each_loop
+def test_a_place_does_not_go_to_a_waiter_whose_time_is_up(run: Runner) -> None:
+    """Its time ends, and in the same turn a place becomes free: the next one gets it."""
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        chunked = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
+        async with RawServer(answering(chunked), answering(OK)) as server:
+            pool = server.pool(max_connections=1)
+            first = await pool.request(post())
+            deadline = loop.time() + 0.05
+            late = asyncio.ensure_future(pool.request(post(), deadline=deadline))
+            await asyncio.sleep(0)
+            loop.call_at(deadline, first.close)
+            following = asyncio.ensure_future(ask(pool))
+            await asyncio.wait([late, following])
+            assert following.exception() is None
+            error = late.exception()
+            assert isinstance(error, UpstreamError)
+            assert error.kind == "deadline"
+            assert repr(pool) == f"<Pool {server.origin} idle=1 busy=0 waiting=0>"
+            await pool.close()
+
+    run(main())
+
+
+@run_on_each_loop
 def test_a_cancelled_waiter_loses_nothing(run: Runner) -> None:
     async def main() -> None:
         valve = Valve()
@@ -233,27 +259,6 @@ def test_a_waiter_cancelled_in_the_turn_in_which_it_is_served_passes_it_on(
             await asyncio.wait([first, *tasks])
             assert [task.cancelled() for task in tasks] == [True, False][: 1 + others]
             assert repr(pool) == f"<Pool {server.origin} idle={int(answer == OK)} busy=0 waiting=0>"
-            await pool.close()
-
-    run(main())
-
-
-@run_on_each_loop
-def test_a_connection_that_breaks_on_its_way_to_a_waiter(run: Runner) -> None:
-    """The answer and the end come in one turn: the waiter is handed a connection that is closed when it wakes."""
-
-    async def upstream(line: Line) -> None:
-        await line.request()
-        line.writer.write(OK)
-        line.end()
-        await line.gone()
-
-    async def main() -> None:
-        async with RawServer(upstream) as server:
-            pool = server.pool(max_connections=1)
-            await asyncio.gather(*(ask(pool) for _ in range(5)))
-            assert server.accepted == 5
-            await until(lambda: repr(pool) == f"<Pool {server.origin} idle=0 busy=0 waiting=0>")
             await pool.close()
 
     run(main())
