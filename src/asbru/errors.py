@@ -30,9 +30,9 @@ class Kind(NamedTuple):
 
 
 KINDS: dict[str, Kind] = {
-    # credentials and permissions
-    "virtual_key_required": Kind(401, "authentication_error", "client", True),
-    "virtual_key_not_found": Kind(401, "authentication_error", "client", True),
+    # credentials and permissions; Claude Code retries a 401 for three minutes unless it is told not to
+    "virtual_key_required": Kind(401, "authentication_error", "client", True, False),
+    "virtual_key_not_found": Kind(401, "authentication_error", "client", True, False),
     "virtual_key_blocked": Kind(403, "permission_error", "client", True),
     "model_blocked": Kind(403, "permission_error", "client", True),
     "provider_blocked": Kind(403, "permission_error", "client", True),
