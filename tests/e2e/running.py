@@ -139,9 +139,9 @@ class Gateway(Server):
         """The Record of an exchange, by the gateway's id of it or by the provider's; waits until it is written."""
         return self._first(lambda record: request_id in identities(record))
 
-    def record_of_model(self, model: str) -> Entry:
-        """The newest Record of an exchange that asked for this model; waits until there is one."""
-        return self._first(lambda record: record.get("model") == model)
+    def record_with(self, **facts: object) -> Entry:
+        """The newest Record that says this; waits until there is one."""
+        return self._first(lambda record: facts.items() <= {name: record.get(name) for name in facts}.items())
 
     def _first(self, is_wanted: Callable[[Entry], bool]) -> Entry:
         end = time.monotonic() + RECORD_S

@@ -145,7 +145,7 @@ def test_client_that_stops_waiting(via: Anthropic, gateway: Gateway) -> None:
     label = f"hang:patience{via.base_url.path.replace('/', '-')}"
     with pytest.raises(APITimeoutError):
         via.with_options(timeout=0.3).messages.create(model=label, max_tokens=50, messages=[user("Wait")])
-    record = gateway.record_of_model(label)
+    record = gateway.record_with(model=label)
     assert record["status"] == 499
     assert [attempt["outcome"] for attempt in record["attempts"]] == ["cancelled"]
 
@@ -155,7 +155,7 @@ def test_client_that_leaves_a_stream(via: Anthropic, gateway: Gateway) -> None:
     label = f"{MODEL}:chunks=200,delay_ms=50,left{via.base_url.path.replace('/', '-')}"
     with via.messages.stream(model=label, max_tokens=2000, messages=[user("Go on")]) as stream:
         assert next(iter(stream.text_stream))
-    record = gateway.record_of_model(label)
+    record = gateway.record_with(model=label)
     assert record["status"] == 499
     assert record["usage"]["input_tokens"] > 0
     assert "usage_complete" not in record
@@ -174,7 +174,7 @@ def test_no_retry_where_it_cannot_help(gateway: Gateway) -> None:
     for model in ("error-400:once", "error-403:once"):
         with connect(gateway.url, retries=3) as client, pytest.raises(APIStatusError):
             client.messages.create(model=model, max_tokens=50, messages=[user("Never")])
-        gateway.record_of_model(model)
+        gateway.record_with(model=model)
         assert len([record for record in gateway.records() if record.get("model") == model]) == 1
 
 
