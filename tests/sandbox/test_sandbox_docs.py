@@ -33,6 +33,7 @@ def test_every_failing_model_is_documented() -> None:
 def test_the_examples_work() -> None:
     bodies = [json.loads(body) for body in re.findall(r"-d '([^']+)'", PAGE)]
     assert len(bodies) == 2
+    assert PAGE.count("-H 'anthropic-version: 2023-06-01'") == len(bodies)
     for body in bodies:
         body.pop("fallbacks", None)  # the gateway's own
         status = Sandbox().ask("POST", "/v1/messages", {**body, "model": body["model"].removeprefix("sandbox/")}).status
