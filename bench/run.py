@@ -272,7 +272,9 @@ def serve(gateways: list[Gateway], *, streamed: bool) -> int:
         fetch(UPSTREAM_PORT, "POST", f"/bench/paced?events_per_s={report.PACED_EVENTS_PER_S}")
         for gateway, server in field.pairs():
             print(f"{gateway.name}: pid {server.pid}, http://127.0.0.1:{server.port}{gateway.path}; Ctrl-C ends it")
-        signal.sigwait({signal.SIGINT, signal.SIGTERM})
+        ending = {signal.SIGINT, signal.SIGTERM}
+        signal.pthread_sigmask(signal.SIG_BLOCK, ending)
+        signal.sigwait(ending)
     return 0
 
 
@@ -298,6 +300,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started is stopped
     try:
         sys.exit(run(parse(sys.argv[1:])))
     except BenchError as error:
