@@ -13,85 +13,11 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from asbru.upstream.connection import BODY, CLOSED, HEAD, IDLE, Connection
-from asbru.upstream.http1 import Limits, Response, UpstreamError
+from asbru.upstream.connection import BODY, CLOSED, HEAD, IDLE
+from asbru.upstream.http1 import UpstreamError
+from tests.upstream.rig import Rig
 
 LIMIT = 2**20
-
-
-class Wire(asyncio.Transport):
-    """Stands for the socket: keeps what is written, and what was done to it."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.written = b""
-        self.unsent_bytes = 0
-        self.paused = False
-        self.pauses = 0
-        self.aborted = False
-
-    def write(self, data: bytes | bytearray | memoryview) -> None:
-        self.written += data
-
-    def get_write_buffer_size(self) -> int:
-        return self.unsent_bytes
-
-    def pause_reading(self) -> None:
-        assert not self.paused
-        self.paused = True
-        self.pauses += 1
-
-    def resume_reading(self) -> None:
-        assert self.paused
-        self.paused = False
-
-    def abort(self) -> None:
-        assert not self.aborted
-        self.aborted = True
-
-
-class Books:
-    """Stands for the pool: notes what a connection says, and that it never says it twice."""
-
-    def __init__(self) -> None:
-        self.releases = 0
-        self.is_dropped = False
-        self.place_is_free = False
-
-    def released(self, connection: Connection) -> None:
-        assert not self.is_dropped
-        assert connection.phase == IDLE
-        self.releases += 1
-
-    def dropped(self, connection: Connection, place_is_free: bool) -> None:
-        assert not self.is_dropped
-        assert connection.phase == CLOSED
-        self.is_dropped = True
-        self.place_is_free = place_is_free
-
-
-class Rig:
-    """A connection between a `Wire` and `Books`."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop, **limits: int) -> None:
-        self.loop = loop
-        self.wire = Wire()
-        self.books = Books()
-        self.connection = Connection(self.books, Limits(**limits), loop)
-        self.connection.connection_made(self.wire)
-
-    def send(self, head_only: bool = False) -> asyncio.Future[Response]:
-        return self.connection.send(b"POST / HTTP/1.1\r\n\r\n", b"", None, head_only)
-
-    def read(self, response: Response) -> bytes:
-        """What `Response.read` gives without waiting; there must be something, or an end."""
-        reading = response.read()
-        try:
-            reading.send(None)
-        except StopIteration as stop:
-            data: bytes = stop.value
-            return data
-        raise AssertionError("read() waits although there is something")
 
 
 @pytest.fixture(scope="module")

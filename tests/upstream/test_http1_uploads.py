@@ -189,37 +189,6 @@ def test_a_body_waits_for_an_upstream_that_does_not_read(run: Runner) -> None:
 
 
 @run_on_each_loop
-def test_an_upload_that_moves_does_not_time_out_and_one_that_stands_does(run: Runner) -> None:
-    async def body() -> AsyncIterator[bytes]:
-        loop = asyncio.get_running_loop()
-        for _ in range(10):
-            tick = loop.create_future()
-            loop.call_later(0.05, tick.set_result, None)
-            await tick
-            yield b"hello"
-        await asyncio.Event().wait()
-
-    seen = bytearray()
-
-    async def upstream(line: Line) -> None:
-        await line.request_head()
-        while piece := await line.reader.read(1000):
-            seen.extend(piece)
-
-    async def main() -> None:
-        async with RawServer(upstream) as server:
-            pool = server.pool(first_byte_s=0.3)
-            with pytest.raises(UpstreamError) as caught:
-                await pool.request(CHUNKED_REQUEST, body())
-            assert caught.value.kind == "first_byte_timeout"
-            await server.scripts_done()
-            assert seen == b"5\r\nhello\r\n" * 10
-            await pool.close()
-
-    run(main())
-
-
-@run_on_each_loop
 def test_a_body_that_never_waits_ends_with_the_connection(run: Runner) -> None:
     async def endless() -> AsyncIterator[bytes]:
         while True:
