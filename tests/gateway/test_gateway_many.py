@@ -1,4 +1,4 @@
-"""A thousand streams at once, whose clients go away when they please (seeded), leave nothing behind, round after round."""
+"""A thousand streams at once, whose clients go away when they please (seeded), leave nothing behind in any round."""
 
 from __future__ import annotations
 

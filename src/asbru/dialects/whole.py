@@ -28,6 +28,23 @@ _REPLACED = {
 }
 
 
+def tool_input(text: str) -> Json:
+    """A tool call's input from what the model wrote.
+
+    What is no JSON object, cut by ``max_tokens`` or plainly wrong, goes on under the name that Anthropic documents for
+    it, so that the client can answer.
+    """
+    try:
+        value = msgspec.json.decode(text)
+    except (msgspec.DecodeError, UnicodeError):
+        value = None
+    return value if isinstance(value, dict) else {"INVALID_JSON": text}
+
+
+# What decoding raises for bytes that are no JSON or nested too deeply, and using them for a shape that is not expected.
+_NONSENSE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError, LookupError, TypeError, AttributeError)
+
+
 class JoinError(ValueError):
     """The events do not make a Message; the text says why and holds none of the content."""
 
@@ -45,7 +62,7 @@ class Joiner:
         try:
             event = msgspec.json.decode(data, type=Json)
             self._take(event)
-        except (msgspec.DecodeError, KeyError, IndexError, TypeError, AttributeError) as error:
+        except _NONSENSE as error:
             raise JoinError("the stream's events do not make a Message") from error
 
     def _take(self, event: Json) -> None:
@@ -90,7 +107,7 @@ class Joiner:
     def _stop(self, index: int, block: Json) -> None:
         text = "".join(self._inputs.pop(index, ()))
         if text:
-            block["input"] = msgspec.json.decode(text)
+            block["input"] = tool_input(text)
 
     def message(self) -> bytes:
         """The Message as JSON; raises `JoinError` when the stream has not ended as it should."""
@@ -125,15 +142,18 @@ def events(message: bytes) -> bytes:
         end |= {name: whole[name] for name in ("stop_details", "container") if name in whole}
         out.append(_event({"type": "message_delta", "delta": end, "usage": usage}))
         out.append(_event({"type": "message_stop"}))
-    except (msgspec.DecodeError, KeyError, TypeError, AttributeError) as error:
+    except _NONSENSE as error:
         raise JoinError("the answer is not a Message") from error
     return b"".join(out)
 
 
 def _block(index: int, block: Json) -> list[bytes]:
     kind = block["type"]
-    deltas: list[Json] = []
     start = dict(block)
+    citations = (block.get("citations") or ()) if kind == "text" else ()
+    deltas: list[Json] = [{"type": "citations_delta", "citation": citation} for citation in citations]
+    if citations:
+        start["citations"] = []
     for field, delta, name in _SPREAD.get(kind, ()):
         if block.get(field):
             deltas.append({"type": delta, name: block[field]})
@@ -141,9 +161,6 @@ def _block(index: int, block: Json) -> list[bytes]:
     if kind in _INPUT_BLOCKS:
         deltas.append({"type": "input_json_delta", "partial_json": msgspec.json.encode(block["input"]).decode()})
         start["input"] = {}
-    for citation in block.get("citations") or () if kind == "text" else ():
-        deltas.insert(len(deltas) - 1, {"type": "citations_delta", "citation": citation})
-        start["citations"] = []
     return [
         _event({"type": "content_block_start", "index": index, "content_block": start}),
         *(_event({"type": "content_block_delta", "index": index, "delta": delta}) for delta in deltas),
