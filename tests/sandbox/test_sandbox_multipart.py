@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from asbru.sandbox.answers import ApiError
@@ -35,6 +35,7 @@ CONTENTS = st.lists(st.sampled_from([b"\r\n", b"\r", b"\n", b"--", b"-", b"x", b
 )
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.tuples(st.sampled_from(["file", "a"]), CONTENTS), max_size=4),
     st.data(),

@@ -356,6 +356,7 @@ def test_what_cannot_be_read_gives_an_empty_string(pattern: str) -> None:
     assert matching(pattern) == ""
 
 
+@settings(deadline=None)
 @given(st.text(alphabet="ab01\\dws[]^-(){}?*+|.$,x:<=!P", max_size=20), st.integers(0, 30))
 def test_reading_a_pattern_never_fails(pattern: str, least: int) -> None:
     assert len(matching(pattern, least)) <= 10_000

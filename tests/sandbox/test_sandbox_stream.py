@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from asbru.sandbox.stream import parameters, pieces
@@ -70,6 +70,7 @@ def test_max_tokens_bounds_the_chunks() -> None:
     assert len(stream.texts()) == 8
 
 
+@settings(deadline=None)
 @given(st.text(max_size=60), st.integers(1, 80))
 def test_pieces_join_to_the_text(said: str, count: int) -> None:
     made = pieces(said, count)
@@ -85,6 +86,7 @@ JSON_VALUES = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.text(max_size=8), JSON_VALUES, max_size=5))
 def test_parameters_join_to_the_input(value: Json) -> None:
     assert json.loads("".join(parameters(value))) == value
