@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from itertools import count
 from time import monotonic, time
 
-from asbru.errors import GatewayError, Headers, render
+from asbru.errors import KINDS, GatewayError, Headers, render
 from asbru.gateway import Gateway
 from asbru.headers import Ingress
 from asbru.heartbeat import PING, Heartbeat
@@ -170,6 +170,15 @@ class Call:
         self.record.status = status
         self.record.response_bytes = len(body)
         await self.exchange.respond(status, headers, body)
+
+    def note_cancelled(self) -> None:
+        """The client has gone, or the process ends and the server answers in the handler's place."""
+        if not self.exchange.is_drained:
+            self.record.status = CLIENT_GONE
+            return
+        self.record.error_kind = "draining"
+        if not self.exchange.started:
+            self.record.status = KINDS["draining"].status
 
     def settle(self) -> None:
         """The end of the exchange, however it came: the Record is written."""

@@ -18,7 +18,7 @@ from urllib.parse import quote
 from asbru import attempts, dryrun, models, relay, resources
 from asbru.asked import Asked
 from asbru.attempt import Failure, Request
-from asbru.call import CLIENT_GONE, Call
+from asbru.call import Call
 from asbru.errors import GatewayError
 from asbru.gateway import Gateway
 from asbru.policy import threads
@@ -51,7 +51,7 @@ async def handle(exchange: Exchange, gateway: Gateway) -> None:
     except Failure as failure:
         await relay.failure(call, failure)
     except asyncio.CancelledError:
-        call.record.status = CLIENT_GONE
+        call.note_cancelled()
         raise
     except Exception:
         log.exception("request %s failed", call.request_id)

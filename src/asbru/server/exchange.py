@@ -42,6 +42,8 @@ class Exchange(Protocol):
     """Whether the response's head has been given; from then on an error can only be an event or a cut."""
     request_id: str
     """Set by the handler: how errors that the server itself makes name the exchange. Empty at first."""
+    is_drained: bool
+    """Why the handler was cancelled: true when the process ends, false when the client has gone."""
     tail_open: bool
     """Kept by the handler: whether the last bytes written to an event stream ended inside an event."""
 
