@@ -15,6 +15,8 @@ from typing import Any
 import msgspec
 
 PREFIX = "asbru1."
+UNSIGNED = "asbru1.-"
+"""The signature of thinking whose provider gave no state: no provider unseals it, so it stays behind everywhere."""
 MAX_CHARS = 4 * 1024 * 1024
 
 

@@ -4,15 +4,19 @@ A decoder says what it saw, in the order it saw it; `MessageStream` alone decide
 whatever the decoder says and in whatever order:
 
 1. Exactly one ``message_start``, first, with ``usage`` holding both counts.
-2. Block indexes are 0, 1, 2, …; at most one block is open; a delta's type fits the open block.
+2. Block indexes are 0, 1, 2, …; at most one block is open; a delta's type fits the open block. No two tool calls have
+   the same id, and none has an empty one.
 3. Tool calls that interleave upstream come out one after another: what belongs to a call that is not open, and text
    that comes while one is, is held back until the open one is closed. Nothing of a call is lost or cut short; a call
    that was opened is always closed, and its input begins with an empty delta.
-4. Thinking is a block of its own; its signature is the delta before its stop. Text that came before goes before.
+4. Thinking is a block of its own; a signature is the delta before its stop: the decoder's, or one that says that
+   there is none. Text that came before goes before.
 5. ``stop_reason`` is derived from what was emitted: ``tool_use`` whenever a tool call was, unless the answer was cut
-   (``max_tokens``) or refused. A stream without a stop reason is an error.
+   (``max_tokens``) or refused. ``stop_sequence`` goes with the reason of that name, and with no other. A stream
+   without a stop reason is an error.
 6. It ends once: with ``message_delta`` (final usage) and ``message_stop``, or with one ``error`` event; then nothing.
 7. Empty text and empty thinking open no block.
+8. Text ends before a stop sequence that the gateway watches for, and nothing comes after it but the end.
 
 An answer that comes whole is said to a `MessageStream` too, and its events are joined (`whole.join`): one way to a
 Message, so that a client gets the same of both.
@@ -21,13 +25,15 @@ Message, so that a client gets the same of both.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
 
 from asbru.dialects import sse
+from asbru.dialects.blobs import UNSIGNED
 from asbru.dialects.messages import StopReason
+from asbru.dialects.stopping import Watch
 from asbru.record import Usage
 
 Json = dict[str, Any]
@@ -97,12 +103,14 @@ class MessageStream:
     """See the module. `take` gives the events made since the last time.
 
     ``message_id`` and ``model`` are what the client sees; ``show_thinking`` False empties thinking but keeps signatures
-    (``display: omitted``).
+    (``display: omitted``); ``stop_sequences`` are those that the provider does not watch for itself.
     """
 
     __slots__ = (
+        "_cut",
         "_details",
         "_held",
+        "_ids",
         "_index",
         "_kind",
         "_message_id",
@@ -114,13 +122,17 @@ class MessageStream:
         "_show_thinking",
         "_stop",
         "_tools",
+        "_watch",
         "ended",
+        "service_tier",
         "started",
         "tools_emitted",
         "usage",
     )
 
-    def __init__(self, message_id: str, model: str, *, show_thinking: bool = True) -> None:
+    def __init__(
+        self, message_id: str, model: str, *, show_thinking: bool = True, stop_sequences: Sequence[str] = ()
+    ) -> None:
         self._message_id = message_id
         self._model = model
         self._show_thinking = show_thinking
@@ -133,13 +145,19 @@ class MessageStream:
         self._tools: dict[object, _Tool] = {}
         self._queue: deque[object] = deque()
         self._held = 0
+        self._ids: set[str] = set()
         self.tools_emitted = 0
+        # Text on its way through the gateway's own stop sequences; `_cut` once one was met
+        self._watch = Watch(stop_sequences) if stop_sequences else None
+        self._cut = False
         # The end
         self._stop: StopReason | None = None
         self._sequence: str | None = None
         self._details: Json | None = None
         self.usage = Usage()
         """The counts so far; a decoder sets its fields."""
+        self.service_tier: str | None = None
+        """``standard`` or ``priority``, when the provider says which."""
         self.started = False
         self.ended = False
 
@@ -164,7 +182,7 @@ class MessageStream:
             "stop_reason": None,
             "stop_sequence": None,
             "stop_details": None,
-            "usage": usage_json(self.usage),
+            "usage": self._usage(),
         }
         self._out.append(sse.encode(b"message_start", _encode({"type": "message_start", "message": message})))
 
@@ -173,8 +191,14 @@ class MessageStream:
     def text(self, text: str) -> None:
         """Some of the answer's text."""
         if text and not self._later("text", text):
-            self._into("text", {"type": "text", "text": ""})
-            self._out.append(_DELTA["text"] % (self._index, _encode(text)))
+            if self._watch is None:
+                self._say(text)
+            else:
+                self._say(self._watch.feed(text))
+                if self._watch.matched is not None:
+                    self._close()
+                    self.stop("stop_sequence", self._watch.matched)
+                    self._cut = True
 
     def citation(self, citation: Mapping[str, object]) -> None:
         """A citation for the text that is open, or about to be."""
@@ -191,26 +215,27 @@ class MessageStream:
 
     def signature(self, signature: str) -> None:
         """The reasoning's state, to be sent back: ends the thinking block, opening an empty one when none is open."""
-        if not self._later("signature", signature):
+        if signature and not self._later("signature", signature):
             self._into("thinking", {"type": "thinking", "thinking": "", "signature": ""})
-            self._out.append(_DELTA["signature"] % (self._index, _encode(signature)))
-            self._close()
+            self._close(signature)
 
     def end_block(self) -> None:
         """What comes next is another block, even if it is of the same kind. Tools are ended by `tool_end`."""
-        if not self._later("end_block", None) and self._kind is not None:
+        if not self._later("end_block", None):
+            self._leave_text()
             self._close()
 
     def block(self, block: Mapping[str, object]) -> None:
         """A whole block without deltas, such as a server tool's result."""
         if not self._later("block", block):
+            self._leave_text()
             self._close()
             self._open("block", block)
             self._close()
 
     def _later(self, kind: str, part: object) -> bool:
-        """Whether this has to wait, because a tool call is open (or the stream is over): then it is kept."""
-        if self.ended:
+        """Whether this has to wait, because a tool call is open (or the answer is over): then it is kept."""
+        if self.ended or self._cut:
             return True
         if self._kind != "tool":
             return False
@@ -228,12 +253,26 @@ class MessageStream:
             raise StreamError("too much came while a tool call was open")
 
     def tool(self, key: object, id: str, name: str, kind: str = "tool_use") -> None:
-        """A tool call begins; ``key`` is how the decoder will refer to it. A repeated key does nothing."""
+        """A tool call begins; ``key`` is how the decoder will refer to it. A repeated key does nothing.
+
+        ``id`` may be empty or one that was there before: then the call gets one of its own.
+        """
         if self.ended or key in self._tools:
             return
-        self._tools[key] = _Tool({"type": kind, "id": id, "name": name, "input": {}})
+        self._tools[key] = _Tool({"type": kind, "id": self._own_id(id), "name": name, "input": {}})
+        if self._cut:
+            return
         self._queue.append(key)
         self._turn()
+
+    def _own_id(self, id: str) -> str:
+        count = len(self._tools)
+        if not id:
+            id = f"toolu_{self._message_id.removeprefix('msg_')}_{count}"
+        while id in self._ids:
+            id = f"{id}_{count}"
+        self._ids.add(id)
+        return id
 
     def tool_json(self, key: object, fragment: str) -> None:
         """A piece of a tool call's input. Raises `StreamError` for a call that never began."""
@@ -244,7 +283,7 @@ class MessageStream:
             raise StreamError("a piece of a tool call came before its beginning")
         if self._kind == "tool" and self._open_tool == key:
             self._out.append(_DELTA["input"] % (self._index, _encode(fragment)))
-        elif not tool.done:
+        elif not tool.done and not self._cut:
             self._hold(len(fragment))
             tool.fragments.append(fragment)
 
@@ -262,9 +301,10 @@ class MessageStream:
 
     def stop(self, reason: StopReason, sequence: str | None = None, details: Json | None = None) -> None:
         """Why it stopped, as the provider said; the end itself is `finish`."""
-        self._stop = reason
-        self._sequence = sequence
-        self._details = details
+        if not self._cut:
+            self._stop = reason
+            self._sequence = sequence
+            self._details = details
 
     @property
     def stopped(self) -> bool:
@@ -280,10 +320,14 @@ class MessageStream:
             return
         self.start()
         self._end_tools()
+        self._leave_text()
         self._close()
         reason = stop_reason(self._stop, self.tools_emitted)
-        delta: Json = {"stop_reason": reason, "stop_sequence": self._sequence, "stop_details": self._details}
-        event = {"type": "message_delta", "delta": delta, "usage": usage_json(self.usage)}
+        if reason == "stop_sequence" and self._sequence is None:
+            reason = "end_turn"  # which one it was is not known
+        sequence = self._sequence if reason == "stop_sequence" else None
+        delta: Json = {"stop_reason": reason, "stop_sequence": sequence, "stop_details": self._details}
+        event = {"type": "message_delta", "delta": delta, "usage": self._usage()}
         self._out.append(sse.encode(b"message_delta", _encode(event)))
         self._out.append(_MESSAGE_STOP)
         self.ended = True
@@ -299,6 +343,8 @@ class MessageStream:
 
     def _into(self, kind: str, block: Json) -> None:
         """Make the open block one of this kind."""
+        if kind != "text":
+            self._leave_text()
         if self._kind != kind:
             self._close()
             self._open(kind, block)
@@ -310,15 +356,27 @@ class MessageStream:
         event = {"type": "content_block_start", "index": self._index, "content_block": block}
         self._out.append(b"%b%b\n\n" % (_START, _encode(event)))
 
-    def _close(self) -> None:
+    def _close(self, signature: str = UNSIGNED) -> None:
         if self._kind is not None:
+            if self._kind == "thinking":
+                self._out.append(_DELTA["signature"] % (self._index, _encode(signature)))
             self._out.append(_STOP % self._index)
             self._kind = None
             self._open_tool = None
 
+    def _say(self, text: str) -> None:
+        if text:
+            self._into("text", {"type": "text", "text": ""})
+            self._out.append(_DELTA["text"] % (self._index, _encode(text)))
+
+    def _leave_text(self) -> None:
+        """Something other than text comes: what was held back as the beginning of a stop sequence is none."""
+        if self._watch is not None:
+            self._say(self._watch.end())
+
     def _turn(self) -> None:
         """While no tool call is open, let out what waits: a call opens, a complete one goes out whole."""
-        while self._queue and self._kind != "tool":
+        while self._queue and self._kind != "tool" and not self._cut:
             turn = self._queue.popleft()
             if isinstance(turn, _Later):
                 for part in turn.parts:
@@ -328,10 +386,11 @@ class MessageStream:
                         getattr(self, turn.kind)(part)
                 continue
             tool = self._tools[turn]
+            self._leave_text()
             self._close()
             self._open("tool", tool.block)
             self._open_tool = turn
-            self.tools_emitted += 1
+            self.tools_emitted += tool.block["type"] == "tool_use"
             self._out.append(_DELTA["input"] % (self._index, b'""'))
             if tool.fragments:
                 self._out.append(_DELTA["input"] % (self._index, _encode("".join(tool.fragments))))
@@ -346,6 +405,10 @@ class MessageStream:
         if self._kind == "tool":
             self._close()
         self._turn()
+
+    def _usage(self) -> Json:
+        usage = usage_json(self.usage)
+        return usage if self.service_tier is None else {**usage, "service_tier": self.service_tier}
 
 
 def stop_reason(said: StopReason, tools: int) -> StopReason:

@@ -1,0 +1,140 @@
+"""Providers' errors in the terms of the Messages API: what every codec needs, whatever shape an error comes in.
+
+Statuses and types are contract/translation.md §8.1; the wording for a prompt that does not fit is contract/anthropic.md
+§5.1, because Claude Code reads the numbers in it and makes its conversation shorter. A provider's own words are kept,
+bounded, and without anything that may be a credential: OpenAI and DeepSeek quote parts of a key that they refuse.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from asbru.dialects.codec import Fault
+
+MAX_MESSAGE_CHARS = 2000
+MAX_RETRY_AFTER_S = 86_400.0
+
+_BY_STATUS: dict[int, tuple[int, str]] = {
+    401: (401, "authentication_error"),
+    402: (402, "billing_error"),
+    403: (403, "permission_error"),
+    404: (404, "not_found_error"),
+    408: (504, "timeout_error"),
+    409: (409, "conflict_error"),
+    413: (413, "request_too_large"),
+    429: (429, "rate_limit_error"),
+    498: (529, "overloaded_error"),  # Groq: no capacity in this tier
+    503: (529, "overloaded_error"),
+    504: (504, "timeout_error"),
+    524: (504, "timeout_error"),  # Cloudflare in front of a provider
+    529: (529, "overloaded_error"),
+}
+
+_CREDENTIALS = re.compile(
+    r"""
+      \bBearer\s+[^\s"',;]+                            # a header, whatever its value
+    | \b(?:sk|pk|rk|gsk|xai|nvapi|csk|pplx|tgp|fw|hf|AIza|AKIA|ASIA|ya29|eyJ)[-_.A-Za-z0-9]{8,}[-_.*A-Za-z0-9]*
+    | [-_A-Za-z0-9]*\*{3,}[-_A-Za-z0-9]*               # one that is masked already: the ends are still its own
+    | \b(?=[A-Za-z0-9]*[0-9])(?=[A-Za-z0-9]*[A-Za-z])[A-Za-z0-9]{32,}\b
+    """,
+    re.VERBOSE,
+)
+
+_NUMBER = r"(\d[\d,]*)"
+# Pattern, and what its numbers (#) are: most, asked (in all), prompt, output.
+_TOO_LONG_SAYINGS = (
+    (r"prompt is too long: # tokens > # maximum", "asked most"),
+    (r"context length is # tokens.*requested (?:about )?# tokens \(# (?:in|of)\D*#", "most asked prompt output"),
+    (r"context length is # tokens.*requested # output tokens and your prompt contains\D*#", "most output prompt"),
+    (r"too large: #\. .*context length is # tokens and your request has # input", "output most prompt"),
+    (r"context length is # tokens.*(?:resulted in|requested about|requested|contains) # ", "most asked"),
+    (r"configured limit of # tokens.*resulted in # tokens", "most asked"),
+    (r"maximum prompt length is # but the request contains # tokens", "most asked"),
+    (r"prompt contains # tokens.*too large for model with # maximum context length", "asked most"),
+    (r"prompt is too long: #, model maximum context length: #", "asked most"),
+    (r"current length is # while limit is #", "asked most"),
+    (r"must be <= #\. given: # `inputs` tokens and # `max_new_tokens`", "most prompt output"),
+    (r"request \(# tokens\) exceeds the available context size \(# tokens\)", "asked most"),
+    (r"exceeded model token limit: # \(requested: #\)", "most asked"),
+    (r"input token count \(#\) exceeds the maximum number of tokens allowed \(#\)", "asked most"),
+)
+_TOO_LONG = tuple(
+    (re.compile(pattern.replace("#", _NUMBER), re.IGNORECASE | re.DOTALL), tuple(names.split()))
+    for pattern, names in _TOO_LONG_SAYINGS
+)
+_TOO_LONG_WORDS = re.compile(
+    r"context[_ ]length[_ ]exceeded|exceeds? (?:the )?(?:available |model'?s? |maximum )?context|context window exceeds"
+    r"|maximum context length|prompt (?:is )?too long|greater than the context length|input is too long"
+    r"|reduce the length of the messages|exceeds the maximum number of (?:input )?tokens|too many tokens:"
+    r"|`max_new_tokens` must be <=",
+    re.IGNORECASE,
+)
+
+
+def by_status(status: int) -> tuple[int, str]:
+    """The status and ``error.type`` that stand for a provider's status."""
+    known = _BY_STATUS.get(status)
+    if known is not None:
+        return known
+    return (400, "invalid_request_error") if 400 <= status < 500 else (500, "api_error")
+
+
+def fault(status: int, message: str, headers: Mapping[bytes, bytes]) -> Fault:
+    """An error of this status with the provider's words, when nothing more is known of it."""
+    status, type = by_status(status)
+    words = clean(message) or f"The provider answered with status {status} and no reason"
+    return Fault(status, type, words, retry_after_s(headers), False if type == "billing_error" else None)
+
+
+def billing(message: str) -> Fault:
+    """The provider's account has no money left: not to be tried again, whatever status said so."""
+    return Fault(402, "billing_error", clean(message) or "The provider's account has no credit", None, False)
+
+
+def too_long(message: str, asked_tokens: int | None = None, most_tokens: int | None = None) -> Fault:
+    """The prompt does not fit the model: in Anthropic's words with the numbers, where they are known or can be read."""
+    words = None
+    if asked_tokens is not None and most_tokens is not None:
+        words = _too_long_words({"asked": asked_tokens, "most": most_tokens})
+    for pattern, names in _TOO_LONG if words is None else ():
+        match = pattern.search(message, 0, 2 * MAX_MESSAGE_CHARS)
+        if match is not None:
+            counts = (int(text.replace(",", "")) for text in match.groups())
+            words = _too_long_words(dict(zip(names, counts, strict=True)))
+            break
+    return Fault(400, "invalid_request_error", words or f"prompt is too long: {clean(message)}".rstrip(": "))
+
+
+def _too_long_words(counts: Mapping[str, int]) -> str:
+    most, prompt, output = counts["most"], counts.get("prompt"), counts.get("output")
+    if prompt is not None and output is not None and prompt <= most:
+        # The prompt fits, but not together with the output that was asked for.
+        return (
+            f"input length and `max_tokens` exceed context limit: {prompt} + {output} > {most}, "
+            "decrease input length or `max_tokens` and try again"
+        )
+    return f"prompt is too long: {prompt or counts['asked']} tokens > {most} maximum"
+
+
+def says_too_long(message: str) -> bool:
+    """Whether these words say that the prompt does not fit."""
+    return _TOO_LONG_WORDS.search(message, 0, 2 * MAX_MESSAGE_CHARS) is not None
+
+
+def clean(message: str) -> str:
+    """A provider's words without what may be a credential, bounded; nothing of a page meant for a browser."""
+    text = message[: 2 * MAX_MESSAGE_CHARS].strip()
+    if text.startswith("<"):
+        return ""
+    text = _CREDENTIALS.sub("[redacted]", text)
+    return text if len(text) <= MAX_MESSAGE_CHARS else text[: MAX_MESSAGE_CHARS - 1] + "…"
+
+
+def retry_after_s(headers: Mapping[bytes, bytes]) -> float | None:
+    """The wait that a response's headers (names in lower case) ask for; a date is left to who has a clock."""
+    for name, unit_s in ((b"retry-after-ms", 0.001), (b"retry-after", 1.0)):
+        digits = headers.get(name, b"").strip()
+        if digits.replace(b".", b"", 1).isdigit():
+            return min(float(digits) * unit_s, MAX_RETRY_AFTER_S)
+    return None
