@@ -76,7 +76,7 @@ class Catalog:
         while True:
             try:
                 models = await fetch(upstream)
-            except (UpstreamError, msgspec.MsgspecError, _NoList) as error:
+            except (UpstreamError, ValueError, RecursionError, _NoList) as error:  # ValueError: not a list in JSON
                 log.info("models of %s could not be listed: %s", upstream.name, error)
                 await asyncio.sleep(pause_s)
                 pause_s = min(pause_s * 2, REFRESH_S)
@@ -153,7 +153,9 @@ async def fetch(upstream: Upstream) -> dict[str, bytes]:
             raise _NoList(f"status {response.status}")
         page = msgspec.json.decode(body, type=_Page)
         for raw in page.data:
-            models[msgspec.json.decode(raw, type=_Id).id] = bytes(raw)
+            entry = bytes(raw)
+            splice.split(entry)  # raises for one that could not be shown under another name
+            models[msgspec.json.decode(entry, type=_Id).id] = entry
         if not page.has_more or not page.last_id or len(models) > MAX_MODELS:
             break
         after = page.last_id

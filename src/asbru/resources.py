@@ -142,6 +142,6 @@ def _own_links(body: bytes, base: bytes) -> bytes:
             url = base.decode("latin-1") + f"/v1/messages/batches/{batch.id}/results"
             new = splice.replace(old, splice.split(old), {"results_url": msgspec.json.encode(url)})
             body = body.replace(old, new, 1)
-    except (splice.SpliceError, msgspec.DecodeError):
+    except (ValueError, RecursionError):
         return body  # not a batch: an error body, or a shape of the future; it is not ours to judge
     return body

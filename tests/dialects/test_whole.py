@@ -52,6 +52,9 @@ blocks = st.one_of(
 )
 
 
+MORE: list[Json] = [{}, {"stop_details": None}, {"a field of the future": [1]}]
+
+
 @st.composite
 def messages(draw: st.DrawFn) -> Json:
     content = draw(st.lists(blocks, max_size=4))
@@ -73,7 +76,7 @@ def messages(draw: st.DrawFn) -> Json:
         "stop_reason": reason,
         "stop_sequence": draw(some_text) if reason == "stop_sequence" else None,
         "usage": usage,
-        **draw(st.just({}) | st.just({"stop_details": None}) | st.just({"a field of the future": [1]})),
+        **draw(st.sampled_from(MORE)),
     }
 
 
