@@ -247,6 +247,20 @@ def test_framing_without_data_is_bounded(loop: asyncio.AbstractEventLoop, endles
     rig.connection.close()
 
 
+@pytest.mark.parametrize("body", [b"content-length: 5\r\n\r\nhello", b"transfer-encoding: chunked\r\n\r\n0\r\n\r\n"])
+def test_what_was_framing_in_one_response_does_not_count_in_the_next(
+    loop: asyncio.AbstractEventLoop, body: bytes
+) -> None:
+    rig = Rig(loop, max_header_bytes=100)
+    head, _, rest = (b"HTTP/1.1 200 OK\r\n" + body).partition(b"\r\n\r\n")
+    for _ in range(20):
+        rig.send()
+        rig.connection.data_received(head + b"\r\n\r\n")
+        rig.connection.data_received(rest)
+        assert rig.connection.phase == IDLE
+    rig.connection.close()
+
+
 def test_bytes_of_the_request_that_are_still_unsent_end_the_connection(loop: asyncio.AbstractEventLoop) -> None:
     rig = Rig(loop)
     rig.send()

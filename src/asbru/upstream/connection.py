@@ -38,7 +38,6 @@ _TIMER_SLACK_S: Final = 0.002
 """uvloop's timers count whole milliseconds: one that fires this early is on time."""
 _JOIN_BELOW_BYTES: Final = 16_384
 """Bodies smaller than this are copied behind their head: one write costs less than two."""
-_SALVAGE_READS: Final = 64
 
 
 class Owner(Protocol):
@@ -287,6 +286,7 @@ class Connection(asyncio.Protocol):
         if waiter is None or waiter.done():
             self._refuse("nobody waits for it")  # cancelled in this turn of the loop
         self._waiter = None
+        self._framing_bytes = -self._head_bytes  # so that the bytes which brought the head do not count
         self.phase = BODY
         self._complete = self._head_only
         self._keep_alive = self._parser.should_keep_alive()
@@ -382,16 +382,14 @@ class Connection(asyncio.Protocol):
         if sock is None or sock.fileno() < 0 or transport.get_extra_info("sslcontext") is not None:
             return  # with TLS it cannot be read past the transport
         self.uploading = True  # whatever comes, this connection is not used again
-        for _ in range(_SALVAGE_READS):
+        while self.phase != CLOSED:  # no longer than the kernel's receive buffer lasts: nothing more can come
             try:
                 data = os.read(sock.fileno(), 65_536)
-            except OSError:  # nothing more, or the reset itself
+            except OSError:  # that was all, or the reset itself
                 return
             if not data:
                 return
             self.data_received(data)
-            if self.phase == CLOSED:
-                return
 
     def _shut(self) -> None:
         """Close the socket and forget everything that refers back here; the pool learns of it."""
