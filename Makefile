@@ -29,8 +29,8 @@ bench: ## Measure Asbru beside nginx (ARGS='--quick'; see bench/README.md)
 
 lock: ## Lock the newest versions that pyproject.toml allows (needs uv; UPGRADE=NAME for one package)
 	$(COMPILE) $(if $(UPGRADE),--upgrade-package $(UPGRADE),--upgrade) --output-file requirements/run.txt
-	$(COMPILE) $(if $(UPGRADE),--upgrade-package $(UPGRADE),--upgrade) --group dev --constraint requirements/run.txt \
-		--output-file requirements/dev.txt
+	$(COMPILE) $(if $(UPGRADE),--upgrade-package $(UPGRADE),--upgrade) --group dev --all-extras \
+		--constraint requirements/run.txt --output-file requirements/dev.txt
 
 clean: ## Remove everything that was made here, except asbru-data
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis bench/out dist tests/e2e/ts/node_modules
