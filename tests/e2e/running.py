@@ -54,12 +54,24 @@ class Server:
         assert self.process.stdout is not None
         first = self.process.stdout.readline()
         watchdog.cancel()
-        assert "http://" in first, f"did not start: {first}{self.errors()}"
+        if "http://" not in first:
+            self.kill()
+            raise AssertionError(f"did not start: {first}{self.errors()}")
         self.url = "http://" + first.split("http://")[1].strip()
 
     @property
     def port(self) -> int:
         return int(self.url.rsplit(":", 1)[1])
+
+    def rest_of_start(self) -> list[str]:
+        """What `serve` prints below its address, read once: the last line is the command it says to try."""
+        assert self.process.stdout is not None
+        said = []
+        for line in self.process.stdout:
+            said.append(line.strip())
+            if len(said) > 1 and said[-2] == "try:":
+                break
+        return said
 
     def errors(self) -> str:
         """Everything it has said on its standard error."""
@@ -111,17 +123,7 @@ class Gateway(Server):
         file = directory / "asbru.json"
         file.write_text(json.dumps({"log": {"records": str(self.records_file)}} | config))
         super().__init__(directory, "serve", "--config", str(file), "--port", str(port), environment=environment)
-        self.said = self._rest_of_start()
-
-    def _rest_of_start(self) -> list[str]:
-        """The lines of the start up to the example, which is the last."""
-        assert self.process.stdout is not None
-        said = []
-        for line in self.process.stdout:
-            said.append(line.strip())
-            if len(said) > 1 and said[-2] == "try:":
-                break
-        return said
+        self.said = self.rest_of_start()
 
     @property
     def example(self) -> str:

@@ -1,7 +1,7 @@
 // The official TypeScript SDK against a gateway: node run.mjs GATEWAY SANDBOX LABEL core|all
 //
-// GATEWAY is the base URL with its prefix, SANDBOX the provider behind it, which is what answers are held against. LABEL
-// makes the names of failing models this run's own. Prints one JSON object, name of the case -> null or what went wrong.
+// GATEWAY is the base URL with its prefix; SANDBOX is the provider behind it, which answers are held against. LABEL
+// makes the names of failing models this run's own. Prints one JSON object: case -> null, or what went wrong.
 
 import assert from "node:assert/strict";
 import Anthropic, { toFile } from "@anthropic-ai/sdk";
@@ -68,8 +68,8 @@ const core = {
   },
 
   async rawEvents() {
-    const call = async (to) => collect(await to.messages.create(asked("Count", { model: `${MODEL}:chunks=7`, stream: true })));
-    const events = await same(call);
+    const counting = asked("Count", { model: `${MODEL}:chunks=7`, stream: true });
+    const events = await same(async (to) => collect(await to.messages.create(counting)));
     assert.equal(events[0].type, "message_start");
     assert.equal(events.at(-1).type, "message_stop");
     assert.equal(events.filter((event) => event.type === "content_block_delta").length, 7);
@@ -87,9 +87,8 @@ const core = {
 
   async manyAtOnce() {
     const model = `${MODEL}:chunks=5`;
-    const texts = await Promise.all(
-      Array.from({ length: 10 }, (_, number) => client.messages.stream(asked(`Number ${number}`, { model })).finalText()),
-    );
+    const one = (_, number) => client.messages.stream(asked(`Number ${number}`, { model })).finalText();
+    const texts = await Promise.all(Array.from({ length: 10 }, one));
     texts.forEach((text, number) => assert.ok(text.includes(`Number ${number}”`)));
   },
 
@@ -137,7 +136,8 @@ const core = {
     const ended = await client.messages.batches.retrieve(batch.id);
     assert.equal(ended.results_url, `${gateway}/v1/messages/batches/${batch.id}/results`);
     const results = await collect(await client.messages.batches.results(batch.id));
-    assert.deepEqual(results.map((result) => [result.custom_id, result.result.type]), [["good", "succeeded"], ["bad", "errored"]]);
+    const outcomes = results.map((result) => [result.custom_id, result.result.type]);
+    assert.deepEqual(outcomes, [["good", "succeeded"], ["bad", "errored"]]);
     assert.ok((await collect(client.messages.batches.list({ limit: 2 }))).some((listed) => listed.id === batch.id));
     assert.equal((await client.messages.batches.delete(batch.id)).type, "message_batch_deleted");
   },
@@ -172,10 +172,9 @@ const rest = {
   },
 
   async thinkingReplayed() {
+    const thinking = { type: "adaptive", display: "summarized" };
     const ask = (messages) =>
-      client.messages
-        .stream({ model: "claude-opus-5", max_tokens: 1000, thinking: { type: "adaptive", display: "summarized" }, messages })
-        .finalMessage();
+      client.messages.stream({ model: "claude-opus-5", max_tokens: 1000, thinking, messages }).finalMessage();
     const first = await ask([user("Think")]);
     assert.equal(first.content[0].type, "thinking");
     const history = [user("Think"), { role: "assistant", content: first.content }, user("Again")];
@@ -196,7 +195,8 @@ const rest = {
 
   async files() {
     const content = `Toll for ${label}\n`;
-    const file = await client.files.upload({ file: await toFile(Buffer.from(content), `${label}.txt`, { type: "text/plain" }) });
+    const made = await toFile(Buffer.from(content), `${label}.txt`, { type: "text/plain" });
+    const file = await client.files.upload({ file: made });
     assert.equal(file.size_bytes, content.length);
     assert.deepEqual(plain(await client.files.retrieveMetadata(file.id)), plain(file));
     assert.ok((await collect(client.files.list({ limit: 1 }))).some((listed) => listed.id === file.id));
@@ -206,8 +206,8 @@ const rest = {
   },
 
   async batchCancelled() {
-    const requests = [{ custom_id: "a", params: { model: MODEL, max_tokens: 50, messages: [user(`Cancel ${label}`)] } }];
-    const batch = await client.messages.batches.create({ requests });
+    const params = { model: MODEL, max_tokens: 50, messages: [user(`Cancel ${label}`)] };
+    const batch = await client.messages.batches.create({ requests: [{ custom_id: "a", params }] });
     assert.equal((await client.messages.batches.cancel(batch.id)).processing_status, "canceling");
     const results = await collect(await client.messages.batches.results(batch.id));
     assert.deepEqual(results.map((result) => result.result.type), ["canceled"]);
@@ -228,16 +228,23 @@ const rest = {
     };
     for (const [status, kind] of Object.entries(classes)) {
       const model = `error-${status}:ts-${label}`;
-      const [got, expected] = await Promise.all([client, direct].map((to) => refused(to.messages.create(asked("Fail", { model })))));
+      const fail = (to) => refused(to.messages.create(asked("Fail", { model })));
+      const [got, expected] = await Promise.all([client, direct].map(fail));
       assert.ok(got instanceof kind, `${status}: ${got}`);
       assert.deepEqual([got.status, got.error, got.requestID], [expected.status, expected.error, expected.requestID]);
     }
   },
 
   async failuresOfStreams() {
-    const fail = (model) => refused(client.messages.stream(asked("Fail", { model: `${model}:ts-${label}` })).finalMessage());
+    const types = {
+      "error-mid-stream": "overloaded_error",
+      "die-mid-stream": "api_error",
+      "end-mid-stream": "api_error",
+    };
+    const fail = (model) =>
+      refused(client.messages.stream(asked("Fail", { model: `${model}:ts-${label}` })).finalMessage());
     assert.ok((await fail("error-first-event")) instanceof Anthropic.OverloadedError);
-    for (const [model, type] of [["error-mid-stream", "overloaded_error"], ["die-mid-stream", "api_error"], ["end-mid-stream", "api_error"]]) {
+    for (const [model, type] of Object.entries(types)) {
       const error = await fail(model);
       assert.ok(error instanceof Anthropic.APIError, `${model}: ${error}`);
       assert.deepEqual([error.status, error.type], [undefined, type]);
@@ -246,7 +253,8 @@ const rest = {
 
   async retries() {
     const model = `error-529:retry_after_s=0,until_retry=1,ts-${label}`;
-    const { response } = await connect(gateway, { maxRetries: 2 }).messages.create(asked("Again", { model })).withResponse();
+    const patient = connect(gateway, { maxRetries: 2 });
+    const { response } = await patient.messages.create(asked("Again", { model })).withResponse();
     assert.match(response.headers.get("x-asbru-attempts"), / 200 /);
   },
 
@@ -262,7 +270,8 @@ const rest = {
 
   // The gateway's Record of it is looked at by the test that runs this script.
   async abortInTheMiddle() {
-    const stream = client.messages.stream(asked("Go on", { model: `${MODEL}:chunks=200,delay_ms=50,ts-abort-${label}` }));
+    const model = `${MODEL}:chunks=200,delay_ms=50,ts-abort-${label}`;
+    const stream = client.messages.stream(asked("Go on", { model }));
     stream.once("text", () => stream.abort());
     assert.ok((await refused(stream.finalMessage())) instanceof Anthropic.APIUserAbortError);
   },

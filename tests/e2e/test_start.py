@@ -1,0 +1,124 @@
+"""`asbru serve` as a newcomer meets it: no configuration, the line it says to try, memory, exit codes.
+
+How long a start takes is measured by bench/startup.py, not tested: a busy machine would decide.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from asbru.secrets import new_virtual_key
+from tests.e2e.clients import MODEL, connect, user
+from tests.e2e.running import Gateway, Json, Server, bare_environment
+
+RESIDENT_BYTES = 60_000_000
+RUN_S = 30
+
+
+def paste(example: str, directory: Path, environment: dict[str, str]) -> Json:
+    """What the example answers, run by a shell with curl; without curl its arguments are sent as it would send them."""
+    bare = bare_environment(directory) | environment
+    if shutil.which("curl"):
+        done = subprocess.run(
+            ["sh", "-c", example], cwd=directory, env=bare, capture_output=True, text=True, timeout=RUN_S
+        )
+        assert done.returncode == 0, done.stderr
+        answer = httpx2.Response(200, text=done.stdout).json()
+    else:
+        program, url, *rest = shlex.split(os.path.expandvars(example))
+        given = list(zip(rest[::2], rest[1::2], strict=True))
+        headers = dict(value.split(": ", 1) for option, value in given if option == "-H")
+        assert program == "curl" and given[-1][0] == "-d"
+        answer = httpx2.post(url, headers=headers, content=given[-1][1]).json()
+    assert isinstance(answer, dict)
+    return answer
+
+
+def test_example_without_a_configuration(tmp_path: Path) -> None:
+    """An empty directory and an empty environment are enough: the sandbox answers."""
+    with Server(tmp_path, "serve", "--port", "0") as server:
+        said = server.rest_of_start()
+        assert said[0].startswith("provider sandbox: anthropic, built in")
+        assert said[-1].startswith(f"curl {server.url}/v1/messages ")
+        answer = paste(said[-1], tmp_path, {})
+        assert answer["type"] == "message" and answer["stop_reason"] in ("end_turn", "max_tokens")
+
+
+def test_example_with_a_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The key stands in the line as the name of its variable, and the line works where that is set."""
+    key = new_virtual_key()
+    config: Json = {
+        "providers": {"sandbox": {}},
+        "virtual_keys": [{"name": "mine", "value": "env.MY_KEY"}],
+        "models": {"it's fast": [f"sandbox/{MODEL}"]},
+    }
+    monkeypatch.setenv("MY_KEY", key)
+    with Gateway(tmp_path, config, environment={"MY_KEY": key}) as gateway:
+        assert key not in gateway.example and "$MY_KEY" in gateway.example
+        assert paste(gateway.example, tmp_path, {"MY_KEY": key})["model"] == MODEL
+        assert gateway.record_with(principal="mine")["model"] == "it's fast"
+
+
+def test_memory(tmp_path: Path) -> None:
+    """Gateway and sandbox in one process stay small, at the start and after some work."""
+    with Gateway(tmp_path, {"providers": {"sandbox": {}}}) as gateway, connect(gateway.url) as client:
+        client.messages.create(model=MODEL, max_tokens=50, messages=[user("First")])
+        assert gateway.resident_bytes() < RESIDENT_BYTES
+        for number in range(200):
+            with client.messages.stream(model=MODEL, max_tokens=300, messages=[user(f"Message {number}")]) as stream:
+                stream.until_done()
+        assert gateway.resident_bytes() < RESIDENT_BYTES
+
+
+def run_and_end(directory: Path, *arguments: str, environment: dict[str, str] | None = None) -> tuple[int, str]:
+    """Exit code and standard error of a command that is not expected to serve."""
+    done = subprocess.run(
+        [sys.executable, "-m", "asbru", *arguments],
+        cwd=directory,
+        env=bare_environment(directory) | (environment or {}),
+        capture_output=True,
+        text=True,
+        timeout=RUN_S,
+    )
+    return done.returncode, done.stderr
+
+
+def test_port_in_use(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        code, said = run_and_end(tmp_path, "serve", "--port", str(taken.getsockname()[1]))
+    assert code == 3
+    assert "Address already in use" in said and "Traceback" not in said
+
+
+def test_wrong_configuration(tmp_path: Path) -> None:
+    file = tmp_path / "asbru.yaml"
+    file.write_text("providers:\n  sandbox:\n    max_retires: 2\n")
+    code, said = run_and_end(tmp_path, "serve", "--port", "0")
+    assert code == 2
+    assert "max_retires" in said and "max_retries" in said and "asbru.yaml" in said
+
+
+def test_open_to_others(tmp_path: Path) -> None:
+    code, said = run_and_end(tmp_path, "serve", "--host", "0.0.0.0", "--port", "0")
+    assert code == 2
+    assert "server.host" in said and "virtual_keys" in said
+
+
+def test_known_provider_from_the_environment(tmp_path: Path) -> None:
+    """A key in its usual place is enough for its provider; the key itself is not shown."""
+    nowhere = "http://127.0.0.1:9"  # the provider's list of models would be asked for
+    environment = {"ANTHROPIC_API_KEY": "sk-ant-of-this-test", "HTTPS_PROXY": nowhere}
+    with Server(tmp_path, "serve", "--port", "0", environment=environment) as server:
+        said = "\n".join(server.rest_of_start())
+        assert "provider anthropic: anthropic, https://api.anthropic.com" in said
+        assert "env.ANTHROPIC_API_KEY" in said and "sk-ant" not in said
+        assert httpx2.get(f"{server.url}/health/ready").json() == {"status": "ok"}
