@@ -25,19 +25,40 @@ class Quirks(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=Tr
     """openai-chat: the name of the limit; ``max_tokens`` at most hosts other than OpenAI."""
     system_role: str = "system"
     """openai-chat: ``developer`` or ``system``."""
+    mid_system: bool = True
+    """openai-chat: a system message may stand in mid-conversation; otherwise it is folded into the user's turn."""
+    user_after_tool: bool = True
+    """openai-chat: a user message may follow a tool message; otherwise a short assistant message goes between."""
     stream_usage: bool = True
     """openai-chat: ``stream_options.include_usage`` is understood."""
     reasoning_field: str | None = None
-    """openai-chat: where history takes reasoning (``reasoning_content``, ``reasoning``, ``reasoning_details``)."""
+    """openai-chat: where history takes reasoning: ``reasoning_content``, ``reasoning``, ``reasoning_details``, or
+    ``thinking`` for parts of that type in the content."""
+    reasoning_required: bool = False
+    """openai-chat: an assistant message with tool calls must have the reasoning field, be it empty."""
     reasoning_effort: bool = True
-    """openai-chat: ``reasoning_effort`` is understood."""
+    """openai-chat: ``reasoning_effort`` is understood, and ignored by models that do not reason."""
+    reasoning_object: bool = False
+    """openai-chat: ``reasoning: {effort, max_tokens}`` in place of ``reasoning_effort``."""
+    thinking_switch: bool = False
+    """openai-chat: ``thinking: {type: enabled | disabled}`` is understood."""
     json_schema: bool = True
     """Native structured output; otherwise a forced tool, otherwise an instruction."""
+    json_schema_with_tools: bool = True
+    """Native structured output together with tools."""
     tool_choice_required: bool = True
     """``tool_choice: required`` or a named function is understood."""
+    tool_choice_named: bool = True
+    """Where ``required`` is understood, so is a named function."""
     parallel_tool_calls: bool = True
     """``parallel_tool_calls`` is understood."""
     strict_tools: bool = True
+    """``strict`` on a tool is understood."""
+    web_search: bool = False
+    """openai-chat: ``web_search_options`` is understood."""
+    cache_breakpoints: str | None = None
+    """openai-chat: how a content part marks a breakpoint: ``prompt_cache_breakpoint`` (OpenAI, gpt-5.6 and later) or
+    ``cache_control`` (as in the Messages API)."""
     image_url: bool = True
     """Images by URL are fetched by the provider."""
     files: bool = False

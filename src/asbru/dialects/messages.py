@@ -252,6 +252,8 @@ def parse(body: bytes) -> Request:
         fields = _decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError):
         raise MessagesError("The request body is not a JSON object") from None
+    except RecursionError:
+        raise MessagesError("The request body is nested too deeply") from None
     head = _convert(fields, _Head, "")
     output = head.output_config
     if head.output_format is not None:

@@ -9,10 +9,7 @@ finds it untouched. Everything that is not exact is met in `Losses`.
 
 from __future__ import annotations
 
-import hashlib
-import re
-from collections.abc import Callable, Collection, Iterable
-from functools import lru_cache
+from collections.abc import Collection, Iterable
 
 import msgspec
 
@@ -38,6 +35,8 @@ from asbru.dialects.messages import (
     Unknown,
     blocks,
 )
+from asbru.dialects.names import id_mapper, tool_name
+from asbru.dialects.tool_changes import changes
 
 BILLING_PREFIX = "x-anthropic-billing-header"
 ERROR_PREFIX = "Error: "
@@ -101,7 +100,7 @@ def prepare(request: Request, context: Context, losses: Losses, native: Collecti
 
     Raises `LossyError` for what the target's table refuses.
     """
-    _top_level(request, losses)
+    _top_level(request, losses, native)
     request.system = [block for block in request.system if not block.text.startswith(BILLING_PREFIX) and block.text]
     display = request.thinking.display if request.thinking is not None else None
     context.show_thinking = display != "omitted"
@@ -115,22 +114,36 @@ def prepare(request: Request, context: Context, losses: Losses, native: Collecti
     return request
 
 
-def _top_level(request: Request, losses: Losses) -> None:
+def _top_level(request: Request, losses: Losses, native: Collection[str]) -> None:
     for name, value in request.unknown.items():
         if name == "thread":
             raise LossyError("thread", "Message threads are not supported for this model", THREAD_UNSUPPORTED)
-        if value not in ([], {}):
+        if value not in ([], {}) and not (name == "context_management" and _clears_thinking_only(value)):
             losses.meet(_TOP_LEVEL.get(name, "unknown"), name)
+    if request.max_tokens == 0:
+        losses.meet("max_tokens.0", "max_tokens")
     if request.speed not in (None, "standard"):
         losses.meet("speed")
     if request.mcp_servers:
         losses.meet("mcp_servers")
-    if request.cache_control is not None:
-        losses.meet("cache_control")
+    if "cache_control" not in native:
+        if request.cache_control is not None:
+            losses.meet("cache_control")
+        for index, block in enumerate(request.system):
+            if block.cache_control is not None:
+                losses.meet("cache_control", f"system.{index}.cache_control")
     if request.output_config is not None and request.output_config.task_budget is not None:
         losses.meet("output_config.task_budget")
     if request.top_k is not None:
         losses.meet("top_k")
+
+
+def _clears_thinking_only(management: object) -> bool:
+    """Context editing that forgets old thinking loses nothing where no foreign thinking is sent in the first place."""
+    edits = management.get("edits") if isinstance(management, dict) else None
+    return isinstance(edits, list) and all(
+        isinstance(edit, dict) and str(edit.get("type")).startswith("clear_thinking") for edit in edits
+    )
 
 
 class _Work:
@@ -145,26 +158,36 @@ class _Work:
         self.called: set[str] = set()
         """Ids of the tool calls seen so far, as the client names them."""
         quirks = context.quirks
-        self.tool_id = _mapper(quirks.tool_id_pattern)
+        self.tool_id = id_mapper(quirks.tool_id_pattern)
         self.names: dict[str, str] = {}
 
     # Tools
 
+    def cached(self, block: object, path: str) -> None:
+        """A cache breakpoint on this, where the target has none."""
+        if getattr(block, "cache_control", None) is not None and "cache_control" not in self.native:
+            self.meet("cache_control", f"{path}.cache_control")
+
     def tools(self) -> None:
-        referenced = set(_referenced(self.request.messages))
+        loaded, added, removed = changes(self.request.messages)
+        # Without the provider's own search a deferred tool could never be found: then all are sent at once.
+        search = "tools.tool_search" not in self.native and any(
+            server_tool_field(tool) == "tools.tool_search" for tool in self.request.tools
+        )
         kept: list[Tool] = []
-        for index, tool in enumerate(self.request.tools):
+        for index, tool in enumerate([*self.request.tools, *added]):
             path = f"tools.{index}"
-            if tool.cache_control is not None:
-                self.meet("cache_control", f"{path}.cache_control")
+            if tool.name in removed:
+                continue
+            self.cached(tool, path)
             if tool.defer_loading and "tools.defer_loading" not in self.native:
                 self.meet("tools.defer_loading", path)
-                if tool.name == _PLACEHOLDER_TOOL or tool.name not in referenced:
+                if tool.name == _PLACEHOLDER_TOOL or (tool.name not in loaded and not search):
                     continue
             field = server_tool_field(tool)
             if field is not None:
                 row = self.meet(field, path)
-                if row.verdict != "dropped":
+                if row.verdict != "dropped" and not (search and field == "tools.tool_search"):
                     kept.append(tool)
             elif tool.is_custom:
                 kept.append(self.custom(tool, path))
@@ -193,7 +216,7 @@ class _Work:
         """The tool's name upstream; the way back is kept in the context."""
         sent = self.names.get(name)
         if sent is None:
-            sent = self.names[name] = _tool_name(name, self.context.quirks.tool_name_max)
+            sent = self.names[name] = tool_name(name, self.context.quirks.tool_name_max)
             if sent != name:
                 self.meet("tools.name", name)
                 self.context.tool_names[sent] = name
@@ -234,8 +257,8 @@ class _Work:
         for block in turn.content:
             if isinstance(block, Unknown):
                 self.unknown(block, path)
-            elif block.cache_control is not None if isinstance(block, Text) else False:
-                self.meet("cache_control", path)
+            else:
+                self.cached(block, path)
         if not texts:
             return
         self.meet("messages.system", path)
@@ -252,8 +275,7 @@ class _Work:
 
     def block(self, block: Block, path: str) -> Iterable[Block]:
         """What one block becomes: nothing, itself, or something in its place."""
-        if not isinstance(block, Thinking | RedactedThinking) and block.cache_control is not None:
-            self.meet("cache_control", path)
+        self.cached(block, path)
         match block:
             case Text():
                 if block.citations:
@@ -335,31 +357,26 @@ class _Work:
     def unknown(self, block: Unknown, path: str) -> list[Block]:
         field = _UNKNOWN_BLOCKS.get(block.type, "block.unknown")
         row = self.meet(field, path)
-        return [block] if row.verdict != "dropped" and field in self.native else []
+        if field in self.native:
+            return [block] if row.verdict != "dropped" else []
+        summary = block.raw.get("content")
+        if field == "compaction.block" and row.verdict != "dropped":
+            # It stands for all that was said before: without its words the conversation has no beginning.
+            if not isinstance(summary, str) or not summary:
+                raise LossyError(path, "A compaction block without readable content is not supported for this model")
+            return [Text(text=summary)]
+        return []
 
 
 _IMAGE_SOURCES = frozenset({"base64", "url", "file"})
 _DOCUMENT_SOURCES = frozenset({"base64", "url", "text", "content", "file"})
 
 
-def _referenced(turns: Iterable[Turn]) -> Iterable[str]:
-    """The deferred tools that the conversation has loaded: by a tool reference or an addition."""
-    for turn in turns:
-        for block in turn.content:
-            if isinstance(block, ToolResult):
-                for part in block.content:
-                    if isinstance(part, Unknown) and part.type == "tool_reference":
-                        yield str(part.raw.get("tool_name"))
-            elif isinstance(block, Unknown) and block.type == "tool_addition":
-                tool = block.raw.get("tool")
-                if isinstance(tool, dict):
-                    yield str(tool.get("name"))
-
-
 def search_result_text(block: SearchResult) -> Text:
     """A search result as text that says where it is from."""
     body = "\n".join(part.text for part in block.content)
-    return Text(text=f'<search_result source="{block.source}" title="{block.title}">\n{body}\n</search_result>')
+    text = f'<search_result source="{block.source}" title="{block.title}">\n{body}\n</search_result>'
+    return Text(text=text, cache_control=block.cache_control)
 
 
 def document_text(block: Document, path: str) -> list[Block]:
@@ -368,15 +385,15 @@ def document_text(block: Document, path: str) -> list[Block]:
         f' {name}="{value}"' for name, value in (("title", block.title), ("context", block.context)) if value
     )
     source = block.source
-    if source.type == "text":
-        return [Text(text=f"<document{names}>\n{source.data or ''}\n</document>")]
-    if isinstance(source.content, str):
-        return [Text(text=f"<document{names}>\n{source.content}\n</document>")]
+    plain = source.data or "" if source.type == "text" else source.content
+    if isinstance(plain, str):
+        return [Text(text=f"<document{names}>\n{plain}\n</document>", cache_control=block.cache_control)]
     try:
         parts = blocks(source.content, f"{path}.source.content")
     except MessagesError as error:
         raise LossyError(path, str(error)) from None
-    return join_texts([Text(text=f"<document{names}>\n"), *parts, Text(text="\n</document>")])
+    end = Text(text="\n</document>", cache_control=block.cache_control)
+    return join_texts([Text(text=f"<document{names}>\n"), *parts, end])
 
 
 def join_texts(parts: Iterable[Block]) -> list[Block]:
@@ -385,34 +402,7 @@ def join_texts(parts: Iterable[Block]) -> list[Block]:
     for part in parts:
         last = joined[-1] if joined else None
         if isinstance(part, Text) and isinstance(last, Text):
-            joined[-1] = Text(text=last.text + part.text)
+            joined[-1] = Text(text=last.text + part.text, cache_control=part.cache_control or last.cache_control)
         else:
             joined.append(part)
     return joined
-
-
-_HASH_CHARS = 8
-_NOT_IN_NAMES = re.compile(r"[^a-zA-Z0-9_-]")
-
-
-def _tool_name(name: str, most_chars: int) -> str:
-    """A name in the target's alphabet and length: cut, with a hash of the whole, so that it stays one tool's own."""
-    plain = _NOT_IN_NAMES.sub("_", name)
-    if plain == name and len(name) <= most_chars:
-        return name
-    digest = hashlib.sha256(name.encode()).hexdigest()[:_HASH_CHARS]
-    return f"{plain[: most_chars - _HASH_CHARS - 1]}_{digest}"
-
-
-@lru_cache(maxsize=64)
-def _mapper(pattern: str) -> Callable[[str], str]:
-    """Ids that the target accepts stay; others become a hash, the same wherever the id occurs."""
-    accepts = re.compile(pattern).fullmatch
-
-    def mapped(tool_id: str) -> str:
-        if accepts(tool_id):
-            return tool_id
-        digest = hashlib.sha256(tool_id.encode()).hexdigest()
-        return next((short for length in (32, 9) if accepts(short := digest[:length])), digest[:9])
-
-    return mapped

@@ -36,7 +36,7 @@ def tool_input(text: str) -> Json:
     """
     try:
         value = msgspec.json.decode(text)
-    except (msgspec.DecodeError, UnicodeError):
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
         value = None
     return value if isinstance(value, dict) else {"INVALID_JSON": text}
 
