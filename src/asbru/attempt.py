@@ -32,7 +32,7 @@ MAX_ERROR_BYTES = 1 << 20
 MAX_MESSAGE_BYTES = 1 << 26
 MAX_UNCOMMITTED_BYTES = 1 << 18
 
-Body = Callable[[str], bytes | AsyncIterator[bytes] | None]
+Body = Callable[[str, Key], bytes | AsyncIterator[bytes] | None]
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,7 +42,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     target: bytes
     """Path and query."""
     body: Body
-    """The body for a model; an iterator can be sent only once."""
+    """The body for a model and the key it is asked for with; an iterator can be sent only once."""
     asked: Asked | None = None
     """The body as it was read, for targets that speak another dialect; without it only relaying is possible."""
     length: int | None = None
@@ -192,7 +192,7 @@ def _outgoing(
     """The request's head and body for one candidate."""
     body: bytes | AsyncIterator[bytes] | None
     if translation is None:
-        body, target, forwarded = request.body(model), request.target, call.ingress.forwarded
+        body, target, forwarded = request.body(model, key), request.target, call.ingress.forwarded
     else:
         body, target = translation.sent.body, translation.sent.target
         forwarded = translation.headers + call.ingress.forwarded_to_any

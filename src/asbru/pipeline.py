@@ -76,7 +76,7 @@ async def message(call: Call, match: Match) -> None:
     request = Request(
         method="POST",
         target=resources.target_of(call, match),
-        body=asked.relayed,
+        body=lambda model, _: asked.relayed(model),
         asked=asked,
         stream=asked.stream,
         message=match.route.name == "messages",
@@ -119,7 +119,7 @@ async def one_model(call: Call, match: Match) -> None:
     request = Request(
         method="GET",
         target=b"/v1/models/" + quote(targets[0].model, safe="").encode("ascii"),
-        body=lambda model: None,
+        body=lambda *_: None,
     )
     await relay.whole(call, await attempts.run(call, request, targets[:1]))
 

@@ -7,8 +7,6 @@ know is looked for at the others the caller may use, as a model would be.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-
 import msgspec
 
 from asbru import attempts, relay
@@ -16,6 +14,7 @@ from asbru.attempt import Answer, Request
 from asbru.call import Call
 from asbru.dialects import splice
 from asbru.errors import GatewayError
+from asbru.policy.keys import Key
 from asbru.policy.router import Target
 from asbru.server.routes import Match
 
@@ -37,7 +36,7 @@ async def relay_resource(call: Call, match: Match) -> None:
     request = Request(
         method=exchange.method,
         target=target_of(call, match),
-        body=lambda model: body or None,
+        body=lambda *_: body or None,
         raw=match.route.name in _STREAMED_BACK,
     )
     found = providers(call)
@@ -69,31 +68,37 @@ async def create_batch(call: Call, match: Match) -> None:
     used = {target.provider for target in targets.values()}
     if len(used) > 1:
         raise GatewayError("invalid_request", "requests: the models of one batch must be of one provider")
-    body = splice.replace_batch_models(body, models, lambda model: targets[model].model)
     provider = used.pop()
     if provider not in call.gateway.relaying:
         raise GatewayError("invalid_request", f"requests: {provider} does not take message batches")
-    request = Request(method="POST", target=target_of(call, match), body=lambda model: body)
+
+    def renamed(_: str, key: Key) -> bytes:
+        return splice.replace_batch_models(body, models, lambda model: key.upstream_model(targets[model].model))
+
+    request = Request(method="POST", target=target_of(call, match), body=renamed)
     await give(call, match, await attempts.run(call, request, [Target(provider, "")]))
 
 
 async def upload_file(call: Call, match: Match) -> None:
     """A file, streamed through: one attempt, because its bytes pass by only once."""
     exchange = call.exchange
+    if _header(call, b"content-encoding") not in (None, b"identity"):
+        raise GatewayError("unsupported_media_type", "A file is uploaded as it is, without a content-encoding")
+    length = _header(call, b"content-length")
     pieces = exchange.pieces(call.gateway.config.server.max_file_bytes)
 
-    def body(model: str) -> AsyncIterator[bytes]:
-        return pieces
-
-    request = Request(method="POST", target=target_of(call, match), body=body, once=True, length=_length(call))
+    request = Request(
+        method="POST",
+        target=target_of(call, match),
+        body=lambda *_: pieces,
+        once=True,
+        length=None if length is None else int(length),
+    )
     await give(call, match, await attempts.run(call, request, providers(call)[:1]))
 
 
-def _length(call: Call) -> int | None:
-    for name, value in call.exchange.headers:
-        if name == b"content-length":
-            return int(value)
-    return None
+def _header(call: Call, wanted: bytes) -> bytes | None:
+    return next((value for name, value in call.exchange.headers if name == wanted), None)
 
 
 def target_of(call: Call, match: Match) -> bytes:
