@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import sys
@@ -109,6 +110,7 @@ def serve(config: Config, *, reload: Callable[[], Config] | None = None) -> int:
             return CANNOT_START
         for line in describe(app.config, app.service.port):
             print(line, flush=True)  # noqa: T201
+        settle_memory()
         try:
             return await app.service.run()
         finally:
@@ -134,6 +136,16 @@ def serve_sandbox(host: str, port: int) -> int:
         return await service.run()
 
     return uvloop.run(main())
+
+
+def settle_memory() -> None:
+    """Take what lives as long as the process out of the garbage collector's sight, and have it look less often.
+
+    An exchange leaves no cycles behind, so nearly every look is for nothing: 2 µs a request with Python's defaults.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
 
 
 def _log_to_stderr(level: str) -> None:

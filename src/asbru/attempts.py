@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection, Sequence
-from functools import partial
 
 from asbru.attempt import Answer, Failure, Request, attempt
 from asbru.call import Call
@@ -109,19 +108,23 @@ def _key(call: Call, target: Target, index: int, tried: Collection[str]) -> Key 
     """The key to try next: the caller's own for the first target, otherwise one of the pool."""
     if index == 0 and call.own_key is not None:
         return None if OWN_KEY in tried else call.own_key
+    return _stored_key(call, target, tried) or (None if tried else _stored_key(call, target, tried, even_cooling=True))
+
+
+def _stored_key(call: Call, target: Target, tried: Collection[str], *, even_cooling: bool = False) -> Key | None:
     gateway = call.gateway
-    choose = partial(
-        gateway.table.choose_key,
+    lives_there = not target.model  # a batch or a file is always looked for with the same key
+    return gateway.table.choose_key(
         target.provider,
         target.model,
         now=call.loop.time(),
-        rand=gateway.rand() if target.model else 0.0,  # what lives at a provider is always looked for with the same key
+        rand=0.0 if lives_there else gateway.rand(),
         tried=tried,
         cooling=gateway.cooldowns,
         pin=call.pin,
-        session=call.record.session_id if target.model else None,
+        session=None if lives_there else call.record.session_id,
+        even_cooling=even_cooling,
     )
-    return choose() or (choose(even_cooling=True) if not tried else None)
 
 
 def _skipped(target: Target, index: int, retry_after_s: float | None) -> Failure:

@@ -83,16 +83,18 @@ class Call:
     def identify(self) -> None:
         """Read the head and find out who is asking; raises `GatewayError` when they may not."""
         self.ingress = ingress = Ingress(self.exchange.headers)
-        record = self.record
+        record, said = self.record, ingress.said
         self.principal = self.gateway.auth.identify(self.exchange.headers, record.started_unix_ms / 1000)
         record.principal = self.principal.name
         record.dimensions = ingress.dimensions
         record.session_id = ingress.session
         if self.principal.direct is not None:
             self.own_key = Key(OWN_KEY, OWN_KEY, self.principal.direct, 1.0, _ANY, _NONE, {})
-        self.pin = ingress.text(b"x-bf-api-key") or ingress.text(b"x-bf-api-key-id")
-        record.agent_id = ingress.text(b"x-claude-code-agent-id")
-        record.parent_agent_id = ingress.text(b"x-claude-code-parent-agent-id")
+        if b"x-bf-api-key" in said or b"x-bf-api-key-id" in said:
+            self.pin = ingress.text(b"x-bf-api-key") or ingress.text(b"x-bf-api-key-id")
+        if b"x-claude-code-agent-id" in said:
+            record.agent_id = ingress.text(b"x-claude-code-agent-id")
+            record.parent_agent_id = ingress.text(b"x-claude-code-parent-agent-id")
 
     def targets(self, model: str, fallbacks: Sequence[str] = ()) -> list[Target]:
         """Where a model's name leads for this caller, in order; raises `GatewayError` when nowhere."""
@@ -132,6 +134,8 @@ class Call:
     def require_json(self) -> None:
         """Raises `GatewayError` for a body that says it is something else; one that says nothing is taken for JSON."""
         content_type = self.ingress.said.get(b"content-type", b"application/json")
+        if content_type == b"application/json":
+            return
         media_type = content_type.partition(b";")[0].strip().lower()
         if media_type != b"application/json" and not media_type.endswith(b"+json"):
             raise GatewayError("unsupported_media_type", "content-type: must be application/json")

@@ -7,6 +7,8 @@ After the first byte has gone to the client nothing here looks for another candi
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from asbru.attempt import Answer, Failure
 from asbru.call import Call, header_text
 from asbru.dialects import sse
@@ -21,21 +23,16 @@ from asbru.upstream.http1 import UpstreamError
 def answer_headers(call: Call, answer: Answer, cost_usd: float | None = None) -> Headers:
     """The upstream's end-to-end headers as they came, then what the gateway says about the exchange."""
     identity = call.request_id.encode("ascii")
-    provider = answer.target.provider.encode("ascii")
-    model = header_text(answer.attempt.model)
     upstream_ms = b"%d" % answer.attempt.duration_ms
     headers = downstream(answer.headers)
     if answer.attempt.upstream_request_id is None:
         headers.append((b"request-id", identity))
+    headers += _served_by(answer.target.provider, answer.attempt.model)
     headers += (
         (b"x-asbru-request-id", identity),
-        (b"x-asbru-provider", provider),
-        (b"x-asbru-model", model),
         (b"x-asbru-upstream-ms", upstream_ms),
         (b"x-asbru-overhead-us", b"%d" % call.overhead_us()),
         (b"x-bifrost-request-id", identity),
-        (b"x-bifrost-provider", provider),
-        (b"x-bifrost-resolved-model", model),
         (b"x-bifrost-upstream-latency-ms", upstream_ms),
     )
     headers += call.attempt_headers(failed=answer.status >= 300)
@@ -49,6 +46,17 @@ def answer_headers(call: Call, answer: Answer, cost_usd: float | None = None) ->
     call.record.served_model = answer.attempt.model
     call.record.upstream_ms = answer.attempt.duration_ms
     return headers
+
+
+@lru_cache(maxsize=1024)
+def _served_by(provider: str, model: str) -> tuple[tuple[bytes, bytes], ...]:
+    name, shown = provider.encode("ascii"), header_text(model)
+    return (
+        (b"x-asbru-provider", name),
+        (b"x-asbru-model", shown),
+        (b"x-bifrost-provider", name),
+        (b"x-bifrost-resolved-model", shown),
+    )
 
 
 async def refuse(call: Call, error: GatewayError) -> None:

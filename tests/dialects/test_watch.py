@@ -11,7 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from asbru.dialects import watch
-from asbru.dialects.watch import ErrorFacts, Watch, error_facts, message_facts
+from asbru.dialects.watch import ErrorFacts, Watch, error_facts, message_facts, plain_message_facts
 from asbru.record import Usage
 
 
@@ -441,6 +441,49 @@ def test_message_facts() -> None:
     assert facts is not None
     assert (facts.message_id, facts.model, facts.stop_reason) == ("msg_1", "m", "tool_use")
     assert facts.usage == Usage(input_tokens=10, output_tokens=5, cache_creation_1h_tokens=2)
+
+
+_odd = st.one_of(st.none(), st.integers(-2, 2**60), st.text(max_size=3), st.booleans(), st.lists(st.none(), max_size=1))
+_usages = st.fixed_dictionaries(
+    {},
+    optional={
+        "input_tokens": _odd,
+        "output_tokens": _odd,
+        "cache_creation_input_tokens": _odd,
+        "cache_read_input_tokens": _odd,
+        "cache_creation": st.one_of(_odd, st.dictionaries(st.just("ephemeral_1h_input_tokens"), _odd)),
+        "output_tokens_details": st.one_of(_odd, st.dictionaries(st.just("thinking_tokens"), _odd)),
+    },
+)
+
+
+@given(
+    st.fixed_dictionaries(
+        {"type": st.sampled_from(["message", "message", "error"])},
+        optional={"id": _odd, "model": _odd, "stop_reason": _odd, "usage": st.one_of(_usages, _odd)},
+    )
+)
+def test_the_fast_path_of_message_facts_equals_the_plain_one(body: dict[str, object]) -> None:
+    raw = json.dumps(body).encode()
+    assert message_facts(raw) == plain_message_facts(raw)
+
+
+@given(st.integers(0, 9), st.integers(0, 9), st.integers(0, 9))
+def test_the_fast_path_of_message_facts_equals_the_plain_one_where_it_is_taken(
+    read: int, hour: int, thought: int
+) -> None:
+    usage = {
+        "input_tokens": 1,
+        "output_tokens": 2,
+        "cache_read_input_tokens": read,
+        "cache_creation": {"ephemeral_5m_input_tokens": 3, "ephemeral_1h_input_tokens": hour},
+        "output_tokens_details": {"thinking_tokens": thought},
+        "service_tier": "standard",
+    }
+    raw = json.dumps(
+        {"type": "message", "id": "msg_1", "model": "m", "stop_reason": "end_turn", "usage": usage}
+    ).encode()
+    assert message_facts(raw) == plain_message_facts(raw)
 
 
 def test_message_facts_of_odd_bodies() -> None:

@@ -65,7 +65,9 @@ def names(
     rand: float = 0.0,
     session: str | None = None,
 ) -> list[str]:
-    targets = table.targets(model, fallbacks, principal, catalog, rand=rand, session=session)
+    targets = table.plan(model, fallbacks, principal, catalog, rand=rand, session=session).targets
+    for _ in range(2):  # the fast path, before and after it knows the answer
+        assert table.targets(model, fallbacks, principal, catalog, rand=rand, session=session) == targets
     return [f"{target.provider} {target.model}" for target in targets]
 
 

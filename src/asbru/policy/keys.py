@@ -40,6 +40,8 @@ class Key(msgspec.Struct, frozen=True):
         """Whether this key may be used for the model asked for; always for "", a request without a model."""
         if not model:
             return True
+        if not self.aliases:
+            return self.models.allow(model) and not self.exclude.allow(model)
         sent = self.aliases.get(model, model)
         if self.exclude.allow(model) or (sent is not model and self.exclude.allow(sent)):
             return False

@@ -29,7 +29,7 @@ from typing import NamedTuple
 
 from asbru.config import Config
 from asbru.errors import GatewayError
-from asbru.policy.auth import Grant, Principal
+from asbru.policy.auth import Grant, Principal, VirtualKeyPolicy
 from asbru.policy.choice import rendezvous, weighted
 from asbru.policy.health import Cooldowns
 from asbru.policy.keys import Key, ProviderPolicy, compile_provider
@@ -38,6 +38,7 @@ Catalog = Mapping[str, tuple[str, ...]]
 """Model id -> the providers known to list it."""
 
 _MAX_NAME_CHARS = 512
+_MAX_PLANS = 1_000
 _MAX_SHOWN_CHARS = 100
 _MAX_COMPARED = 500  # the search for the nearest name takes up to 10 ms then
 
@@ -65,13 +66,15 @@ class Plan(NamedTuple):
 class Table:
     """The routing of one configuration; raises `ValueError` naming the entry that cannot work."""
 
-    __slots__ = ("_configured", "aliases", "default_provider", "providers")
+    __slots__ = ("_catalog", "_configured", "_plans", "aliases", "default_provider", "providers")
 
     def __init__(self, config: Config) -> None:
         self.providers: dict[str, ProviderPolicy] = {
             name: compile_provider(name, provider) for name, provider in config.providers.items()
         }
         self.default_provider = _default_provider(config)
+        self._plans: dict[tuple[str, str, str], tuple[VirtualKeyPolicy | None, list[Target]]] = {}
+        self._catalog: Catalog | None = None
         self._configured: dict[str, tuple[str, ...]] = {}
         """What the configuration itself says about which provider has a model."""
         for name, provider in self.providers.items():
@@ -103,7 +106,21 @@ class Table:
         session: str | None = None,
     ) -> list[Target]:
         """The targets to try, in order, without duplicates: at least one. Raises as `plan` does."""
-        return self.plan(model, fallbacks, principal, catalog, rand=rand, session=session).targets
+        # fast path: what was planned for the same caller and model; test_router compares it with `plan`.
+        # Never where chance or the conversation has a say, nor for a caller's own key, which is a principal of its own.
+        if fallbacks or principal.direct is not None:
+            return self.plan(model, fallbacks, principal, catalog, rand=rand, session=session).targets
+        if catalog is not self._catalog or len(self._plans) > _MAX_PLANS:
+            self._plans = {}
+            self._catalog = catalog
+        key = principal.kind, principal.name, model
+        known = self._plans.get(key)
+        if known is not None and known[0] is principal.key:
+            return known[1].copy()
+        plan = self.plan(model, fallbacks, principal, catalog, rand=rand, session=session)
+        if plan.rule != "virtual_key":
+            self._plans[key] = principal.key, plan.targets.copy()
+        return plan.targets
 
     def plan(
         self,
