@@ -28,6 +28,7 @@ from asbru.server.exchange import Handler
 log = logging.getLogger("asbru.server")
 
 GRACE_S = 5.0
+CUT_S = 1.0
 BACKLOG = 2048
 SPARE_FILES = 256
 FREED_BLOCK_BYTES = 4_194_304

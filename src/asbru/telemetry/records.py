@@ -41,10 +41,14 @@ class RecordLog:
         self._encoder = msgspec.json.Encoder()
         self._pending: list[Record] = []
         self._dropped = 0
+        self._closed = False
         self._timer: asyncio.TimerHandle | None = None
 
     def write(self, record: Record) -> None:
         """Keep a Record to be written soon."""
+        if self._closed:
+            log.error("the record of %s came after the log was closed", record.request_id)
+            return
         if len(self._pending) >= MAX_PENDING:
             self._dropped += 1
             return
@@ -65,7 +69,8 @@ class RecordLog:
             self._dropped = 0
 
     def close(self) -> None:
-        """Write what is left."""
+        """Write what is left; nothing may be written after it."""
+        self._closed = True
         if self._timer is not None:
             self._timer.cancel()
         self._flush()
