@@ -104,7 +104,7 @@ class Service:
                     "cut off: %d exchanges, %d connections", len(self._shared.running), len(self._shared.connections)
                 )
                 self._cut_all()
-        await self._connections_gone(GRACE_S)
+        await self._ended(GRACE_S)  # what was cut cleans up, and its records are written
 
     async def run(self) -> int:
         """Serve until SIGTERM or SIGINT, then drain; the exit code: 0, or 1 when a second signal cut the drain short.
@@ -130,6 +130,7 @@ class Service:
                 return 0
             stopping.cancel()
             await asyncio.wait((stopping,))
+            await self._ended(CUT_S)
             return 1
         finally:
             for number in handlers:
