@@ -82,10 +82,10 @@ async def message(call: Call, match: Match) -> None:
         message=match.route.name == "messages",
     )
     answer = await attempts.run(call, request, targets)
-    await relay.give(call, answer)
     if asked.thread is not None and answer.message_id is not None:
-        gateway = call.gateway
+        gateway = call.gateway  # before it is given: the client may go on, or away, at its last event
         gateway.affinity.put(answer.message_id, answer.target.provider, answer.target.model, answer.key.name)
+    await relay.give(call, answer)
 
 
 def plan(call: Call, asked: Asked) -> list[Target]:
