@@ -174,7 +174,11 @@ def test_cache_usage(via: Anthropic, gateway: Gateway) -> None:
     assert first.usage.cache_creation is not None
     assert first.usage.cache_creation.ephemeral_1h_input_tokens == first.usage.cache_creation_input_tokens
     assert first.usage.cache_creation_input_tokens and not first.usage.cache_read_input_tokens
-    history: list[MessageParam] = [user("One"), {"role": "assistant", "content": first.content}, user("Two")]
+    history: list[MessageParam] = [
+        user("One"),
+        {"role": "assistant", "content": first.content},
+        user(f"At {via.base_url}"),
+    ]
     second = both_ways(via, model=MODEL, max_tokens=50, system=system, messages=history)
     assert second.usage.cache_read_input_tokens == first.usage.cache_creation_input_tokens
     usage = gateway.record(second._request_id)["usage"]
@@ -232,3 +236,17 @@ def test_alias(via: Anthropic) -> None:
     raw = via.messages.with_raw_response.create(model="fast", max_tokens=50, messages=[user("Hi")])
     assert raw.headers["x-asbru-model"] == MODEL
     assert raw.parse().model == MODEL
+
+
+def test_record_of_a_stream(via: Anthropic, gateway: Gateway) -> None:
+    """What went by is what stands in the Record."""
+    with via.messages.stream(model=f"{MODEL}:chunks=9", max_tokens=300, messages=[user("Note this")]) as stream:
+        final = stream.get_final_message()
+        record = gateway.record(stream.response.headers["x-asbru-request-id"])
+    assert (record["route"], record["stream"], record["status"]) == ("messages", True, 200)
+    assert (record["provider"], record["served_model"]) == ("sandbox", f"{MODEL}:chunks=9")
+    assert record["stop_reason"] == final.stop_reason == "end_turn"
+    assert record["usage_complete"] is True
+    assert record["usage"]["input_tokens"] == final.usage.input_tokens
+    assert record["usage"]["output_tokens"] == final.usage.output_tokens
+    assert record["response_bytes"] > len(text_of(final))

@@ -36,6 +36,39 @@ def restarts(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Restart
     made.gateway.stop()
 
 
+def test_thread_stays_with_its_key(tmp_path: Path) -> None:
+    """Of two keys the one that began a thread continues it, whichever that was."""
+
+    @beta_tool
+    def get_weather(city: str) -> str:
+        """The weather in a city.
+
+        Args:
+            city: Where.
+        """
+        return f"It rains in {city}."
+
+    config: dict[str, object] = {"providers": {"sandbox": {"keys": [{"value": "sk-one"}, {"value": "sk-two"}]}}}
+    with Gateway(tmp_path, config) as gateway:
+        for number in range(30):
+            client, sent = overheard(gateway.url)
+            with client:
+                final = client.beta.messages.tool_runner(
+                    model=f"{MODEL}:thread-{number}",
+                    max_tokens=300,
+                    tools=[get_weather],
+                    messages=[{"role": "user", "content": "Use get_weather"}],
+                ).until_done()
+            assert final.stop_reason == "end_turn"
+            assert len(sent) == 2
+            gateway.record_with(model=f"{MODEL}:thread-{number}", stop_reason="end_turn")
+        keys: dict[str, list[str]] = {}
+        for record in gateway.records():
+            keys.setdefault(record["model"], []).append(record["attempts"][0]["key"])
+    assert all(begun == continued for begun, continued in keys.values())
+    assert {begun for begun, _ in keys.values()} == {"key-1", "key-2"}
+
+
 def test_thread_that_nobody_remembers(restarts: Restarts, request: pytest.FixtureRequest) -> None:
     """With one key the provider is asked and knows no such thread; with two the gateway cannot tell whose it was."""
 
