@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import random
 import re
 import socket
 import tempfile
@@ -406,6 +407,7 @@ async def serving(
         records = Path(folder) / "records.jsonl"
         app = App(decoded({**config, "log": {"records": str(records)}}), reload)
         await app.start()
+        app.gateway.rand = random.Random(7).random
         running = Running(app)
         try:
             yield running

@@ -205,7 +205,7 @@ def test_there_is_exactly_one_record_of_every_exchange() -> None:
                 ("PUT", "/v1/messages", None, 405, ""),
                 ("GET", "/health", None, 200, "health"),
             ):
-                await client.send(body, path, method=method)  # type: ignore[arg-type]
+                await client.send(body, path, method=method)
                 assert (await client.reply()).status == status
                 expected.append((status, route))
         assert [(record["status"], record["route"]) for record in gateway.records] == expected

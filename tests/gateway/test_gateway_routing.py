@@ -128,7 +128,7 @@ def test_a_pinned_key_has_no_other_beside_it() -> None:
 
 def threaded(kind: str = "new", previous: str | None = None, **more: object) -> Json:
     thread: Json = {"type": kind} if previous is None else {"type": kind, "previous_message_id": previous}
-    return asked(thread=thread, **more)
+    return {**asked(), "thread": thread, **more}
 
 
 def message_of(id: str, stream: bool) -> Play:
