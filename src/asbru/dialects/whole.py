@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from asbru.dialects import sse
+from asbru.dialects import json_text, sse
 
 Json = dict[str, Any]
 
@@ -28,18 +28,20 @@ _REPLACED = {
 }
 
 
-def tool_input(text: str) -> Json:
-    """A tool call's input from what the model wrote.
+def tool_input(text: str) -> msgspec.Raw | Json:
+    """A tool call's input from what the model wrote, to be encoded as it is.
 
     What is no JSON object, cut by ``max_tokens`` or plainly wrong, goes on under the name that Anthropic documents for
     it, so that the client can answer.
     """
     try:
-        value = msgspec.json.decode(text)
+        _object(text)
     except (msgspec.DecodeError, UnicodeError, RecursionError):
-        value = None
-    return value if isinstance(value, dict) else {"INVALID_JSON": text}
+        return {"INVALID_JSON": text}
+    return msgspec.Raw(text.encode())
 
+
+_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 # What decoding raises for bytes that are no JSON or nested too deeply, and using them for a shape that is not expected.
 _NONSENSE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError, LookupError, TypeError, AttributeError)
@@ -113,7 +115,7 @@ class Joiner:
         """The Message as JSON; raises `JoinError` when the stream has not ended as it should."""
         if self._message is None or not self.complete:
             raise JoinError("the stream ended before the Message was complete")
-        return msgspec.json.encode(self._message)
+        return json_text.encode(self._message)
 
 
 def join(stream: bytes) -> bytes:
@@ -159,7 +161,7 @@ def _block(index: int, block: Json) -> list[bytes]:
             deltas.append({"type": delta, name: block[field]})
         start[field] = ""
     if kind in _INPUT_BLOCKS:
-        deltas.append({"type": "input_json_delta", "partial_json": msgspec.json.encode(block["input"]).decode()})
+        deltas.append({"type": "input_json_delta", "partial_json": json_text.encode(block["input"]).decode()})
         start["input"] = {}
     return [
         _event({"type": "content_block_start", "index": index, "content_block": start}),
@@ -169,4 +171,4 @@ def _block(index: int, block: Json) -> list[bytes]:
 
 
 def _event(event: Json) -> bytes:
-    return sse.encode(event["type"].encode(), msgspec.json.encode(event))
+    return sse.encode(event["type"].encode(), json_text.encode(event))

@@ -1,0 +1,20 @@
+"""Values as JSON, whatever numbers they hold.
+
+msgspec is used everywhere else; it refuses integers of more than 64 bits, which JSON allows and models write.
+"""
+
+from __future__ import annotations
+
+import json
+
+import msgspec
+
+_encode = msgspec.json.encode
+
+
+def encode(value: object) -> bytes:
+    """The value as compact JSON."""
+    try:
+        return _encode(value)
+    except OverflowError:
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()

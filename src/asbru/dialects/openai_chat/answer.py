@@ -1,0 +1,379 @@
+"""A chat completion, whole or in chunks, said to a `MessageStream`.
+
+Both are read by the same `_Reader`, for a message and a delta have the same fields. What hosts do differently is
+tolerated where it is unambiguous: tool calls without index or id, with a repeated name, or with an input that is an
+object; reasoning under three names; usage in the last chunk with choices, in one of its own, or in both.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from typing import Any
+
+import msgspec
+
+from asbru.dialects import blobs, json_text, sse
+from asbru.dialects.codec import Context
+from asbru.dialects.message_stream import MessageStream, StreamError
+from asbru.dialects.messages import StopReason
+from asbru.dialects.openai_chat.errors import in_answer
+from asbru.dialects.openai_chat.wire import Call, Choice, Chunk, Delta, Usage, read_chunk
+from asbru.dialects.whole import tool_input
+
+Json = dict[str, Any]
+
+_STOP: dict[str, StopReason] = {
+    "stop": "end_turn",
+    "length": "max_tokens",
+    "tool_calls": "tool_use",
+    "function_call": "tool_use",
+    "content_filter": "refusal",
+    "model_length": "model_context_window_exceeded",  # Mistral
+}
+"""``finish_reason``; one that is not here says no more than that the answer is over."""
+_FAILED = {
+    "error": "api_error",  # OpenRouter, Mistral
+    "abort": "api_error",  # vLLM
+    "insufficient_system_resource": "overloaded_error",  # DeepSeek
+}
+_TIERS = {"default": "standard", "standard": "standard", "priority": "priority", "fast": "priority"}
+_REFUSAL: Json = {"type": "refusal", "category": None, "explanation": None}
+_MOST = 2**53
+_NONSENSE = "The provider's answer is not a chat completion"
+_good_id = re.compile(r"[a-zA-Z0-9_-]{1,64}").fullmatch
+
+
+def decode(body: bytes, context: Context) -> MessageStream:
+    """See `Codec.decode`."""
+    answer = _read(body)
+    reader = _Reader(context)
+    stream = reader.stream
+    reader.head(answer)
+    choice = answer.choices[0] if answer.choices else None
+    if choice is None or choice.message is None:
+        raise StreamError(_NONSENSE)
+    reader.failed(choice)
+    stream.start()
+    reader.whole(choice.message)
+    stream.stop("end_turn")  # a whole answer is over, whether it says why or not
+    reader.stop(choice)
+    stream.finish()
+    return stream
+
+
+class ChunkDecoder:
+    """See `Decoder`."""
+
+    __slots__ = ("_reader", "_sse", "stream")
+
+    def __init__(self, context: Context) -> None:
+        self._reader = _Reader(context)
+        self._sse = sse.Reader()
+        self.stream = self._reader.stream
+
+    def feed(self, data: bytes) -> bytes:
+        stream = self.stream
+        if stream.ended:
+            return b""
+        try:
+            events = self._sse.feed(data)
+        except sse.SseError as error:
+            raise StreamError(str(error)) from None
+        for event in events:
+            if event.data.startswith(b"[DONE]"):
+                self._reader.end()
+                stream.finish()
+                break
+            chunk = _read(event.data)
+            if event.name == b"error" and chunk.error is None:
+                raise in_answer(msgspec.json.decode(event.data))
+            self._chunk(chunk)
+        return stream.take()
+
+    def _chunk(self, chunk: Chunk) -> None:
+        reader = self._reader
+        if chunk.usage is not None or chunk.error is not None or chunk.x_groq is not None or chunk.service_tier:
+            reader.head(chunk)
+        for choice in chunk.choices or ():
+            if choice.index:
+                continue
+            reader.failed(choice)
+            if choice.delta is not None:
+                reader.delta(choice.delta)
+            if choice.finish_reason:
+                reader.stop(choice)
+
+    def end(self) -> bytes:
+        self._reader.end()
+        self.stream.finish()
+        return self.stream.take()
+
+
+def _read(data: bytes) -> Chunk:
+    try:
+        return read_chunk(data)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise StreamError(_NONSENSE) from None
+
+
+class _ToolCall:
+    """A tool call as far as it has come. It begins when its name is known; ``early`` is what came before."""
+
+    __slots__ = ("begun", "early", "id", "key", "structured")
+
+    def __init__(self, key: int, id: str) -> None:
+        self.key = key
+        self.id = id
+        self.begun = False
+        self.early = ""
+        self.structured = False
+
+
+class _Reader:
+    """Says messages and deltas to the stream."""
+
+    __slots__ = ("_by_index", "_context", "_count", "_details", "_last", "_reasoning", "_refused", "_texts", "stream")
+
+    def __init__(self, context: Context) -> None:
+        self.stream = MessageStream(
+            context.message_id,
+            context.shown_model,
+            show_thinking=context.show_thinking,
+            stop_sequences=context.stop_sequences,
+        )
+        self._context = context
+        self._refused = False
+        # Reasoning that is under way, and its state as far as the host wants it back
+        self._reasoning = False
+        self._texts: list[str] = []
+        self._details: list[Json] = []
+        # Tool calls by their index
+        self._by_index: dict[int, _ToolCall] = {}
+        self._last: _ToolCall | None = None
+        self._count = 0
+
+    def head(self, chunk: Chunk) -> None:
+        """What stands outside the choices; raises `StreamError` for an error."""
+        if chunk.error is not None:
+            raise in_answer(chunk.error)
+        if chunk.x_groq is not None and chunk.x_groq.error:
+            raise in_answer(chunk.x_groq.error)
+        usage = chunk.usage or (chunk.x_groq.usage if chunk.x_groq is not None else None)
+        if usage is not None:
+            self._usage(usage)
+        if chunk.service_tier in _TIERS:
+            self.stream.service_tier = _TIERS[chunk.service_tier]
+
+    def failed(self, choice: Choice) -> None:
+        """Raises `StreamError` for a choice that is an error."""
+        if choice.error is not None:
+            raise in_answer(choice.error)
+        if choice.finish_reason in _FAILED:
+            raise StreamError("The provider could not finish its answer", _FAILED[choice.finish_reason])
+
+    # Content
+
+    def delta(self, delta: Delta) -> None:
+        """A piece of the answer."""
+        if delta.reasoning_content or delta.reasoning or delta.reasoning_details:
+            self._reason(delta)
+        content = delta.content
+        if content:
+            if isinstance(content, str):
+                self._text(content)
+            else:
+                self._parts(content)
+        if delta.refusal:
+            self._refused = True
+            self._text(delta.refusal)
+        for call in delta.tool_calls or ():
+            self._tool(call, self._index(call))
+        if delta.function_call is not None:
+            self._tool(Call(function=delta.function_call), -1)
+
+    def whole(self, message: Delta) -> None:
+        """The whole answer; inputs of tools are made sound, which those of a stream cannot be."""
+        calls = list(message.tool_calls or ())
+        if message.function_call is not None:
+            calls.append(Call(function=message.function_call))
+        message.tool_calls = message.function_call = None
+        self.delta(message)
+        for index, call in enumerate(calls):
+            if call.function is not None:
+                call.function.arguments = _sound(call.function.arguments)
+            self._tool(call, index)
+        self.end()
+
+    def _text(self, text: str) -> None:
+        if self._reasoning:
+            self._end_reasoning()
+        self.stream.text(text)
+
+    def _parts(self, parts: list[Json]) -> None:
+        """Mistral's content: parts of text and of thinking; others have no counterpart."""
+        for part in parts:
+            if part.get("type") == "text":
+                text = part.get("text")
+                if isinstance(text, str) and text:
+                    self._text(text)
+            elif part.get("type") == "thinking":
+                pieces = part.get("thinking")
+                for piece in pieces if isinstance(pieces, list) else ():
+                    text = piece.get("text") if isinstance(piece, dict) else None
+                    if isinstance(text, str) and text:
+                        self._think(text)
+
+    # Reasoning
+
+    def _reason(self, delta: Delta) -> None:
+        details = delta.reasoning_details or []
+        text = delta.reasoning_content or delta.reasoning
+        if not text:
+            text = "".join(str(detail.get("text") or detail.get("summary") or "") for detail in details)
+        if details and self._context.quirks.reasoning_field == "reasoning_details":
+            self._reasoning = True
+            for detail in details:
+                _add_detail(self._details, detail)
+        if text:
+            self._think(text)
+
+    def _think(self, text: str) -> None:
+        self._reasoning = True
+        if not self._context.show_thinking and self._context.quirks.reasoning_field is not None:
+            self._texts.append(text)  # the client does not see it, so it could not send it back
+        self.stream.thinking(text)
+
+    def _end_reasoning(self) -> None:
+        """The signature: what the host wants to have back with the next turn."""
+        self._reasoning = False
+        state: Json = {}
+        if self._details:
+            state["details"] = self._details
+        elif self._texts:
+            state["text"] = "".join(self._texts)
+        self._details, self._texts = [], []
+        self.stream.signature(blobs.seal(self._context.provider, state))
+
+    # Tool calls
+
+    def _index(self, call: Call) -> int:
+        """Which call a piece belongs to, for the hosts that do not say."""
+        if call.index is not None:
+            return call.index
+        named = call.function is not None and call.function.name
+        for index, known in self._by_index.items():
+            if known is self._last and not named and call.id in (None, "", known.id):
+                return index
+        return max(self._by_index, default=-1) + 1
+
+    def _tool(self, piece: Call, index: int) -> None:
+        if self._reasoning:
+            self._end_reasoning()
+        function = piece.function
+        name = function.name if function is not None else None
+        call = self._by_index.get(index)
+        if call is None or (name and piece.id and call.id and piece.id != call.id):
+            # Some hosts give several calls the same index.
+            self._count += 1
+            call = self._by_index[index] = _ToolCall(self._count, piece.id or "")
+        self._last = call
+        if not call.begun:
+            call.id = call.id or piece.id or ""
+            if name:
+                self._begin(call, name)
+        arguments = _arguments(function.arguments) if function is not None else ""
+        if arguments:
+            self._input(call, arguments)
+
+    def _begin(self, call: _ToolCall, name: str) -> None:
+        call.begun = True
+        call.structured = name == self._context.structured_tool
+        if not call.structured:
+            self.stream.tool(call.key, _tool_id(call.id), self._context.tool_names.get(name, name))
+        early, call.early = call.early, ""
+        if early:
+            self._input(call, early)
+
+    def _input(self, call: _ToolCall, fragment: str) -> None:
+        if not call.begun:
+            call.early += fragment
+            if len(call.early) > blobs.MAX_CHARS:
+                raise StreamError("a tool call has no name")
+        elif call.structured:
+            self.stream.text(fragment)
+        else:
+            self.stream.tool_json(call.key, fragment)
+
+    # The end
+
+    def end(self) -> None:
+        """No more is coming."""
+        if self._reasoning:
+            self._end_reasoning()
+        if not self.stream.ended and any(not call.begun for call in self._by_index.values()):
+            raise StreamError("a tool call has no name")
+
+    def stop(self, choice: Choice) -> None:
+        """Why the answer is over."""
+        reason = _STOP.get(choice.finish_reason or "", "end_turn") if choice.finish_reason else None
+        if self._refused or reason == "refusal":
+            self.stream.stop("refusal", details=_REFUSAL)
+            return
+        sequence = choice.stop_reason or choice.matched_stop  # vLLM, SGLang
+        if reason == "end_turn" and isinstance(sequence, str):
+            self.stream.stop("stop_sequence", sequence)
+        elif reason is not None:
+            self.stream.stop(reason)
+
+    def _usage(self, said: Usage) -> None:
+        usage = self.stream.usage
+        prompt, output, total = _count(said.prompt_tokens), _count(said.completion_tokens), _count(said.total_tokens)
+        inside, outside = said.prompt_tokens_details, said.completion_tokens_details
+        cached = _count(inside.cached_tokens if inside is not None else None)
+        cached = cached or _count(said.prompt_cache_hit_tokens) or _count(said.cached_tokens)
+        written = _count(inside.cache_write_tokens if inside is not None else None)
+        thought = _count(outside.reasoning_tokens if outside is not None else None)
+        if thought and total == prompt + output + thought:
+            output += thought  # xAI counts them beside the answer
+        usage.cache_read_input_tokens = min(cached, prompt)
+        usage.cache_creation_input_tokens = min(written, prompt - usage.cache_read_input_tokens)
+        usage.input_tokens = prompt - usage.cache_read_input_tokens - usage.cache_creation_input_tokens
+        usage.output_tokens = output
+        usage.thinking_tokens = min(thought, output)
+
+
+def _count(value: float | None) -> int:
+    return min(int(value), _MOST) if value is not None and value > 0 else 0
+
+
+def _tool_id(id: str) -> str:
+    """An id that Anthropic's clients take, the same for the same one; an empty one stays so."""
+    if not id or _good_id(id):
+        return id
+    return f"toolu_{hashlib.sha256(id.encode()).hexdigest()[:24]}"
+
+
+def _arguments(arguments: str | Json | None) -> str:
+    """A piece of input as text. ``null`` by itself is how some hosts say that there is none."""
+    if isinstance(arguments, dict):
+        return json_text.encode(arguments).decode()
+    return "" if arguments is None or arguments == "null" else arguments
+
+
+def _sound(arguments: str | Json | None) -> str:
+    text = _arguments(arguments)
+    return msgspec.json.encode(tool_input(text)).decode() if text.strip() else "{}"
+
+
+def _add_detail(details: list[Json], detail: Json) -> None:
+    """One more piece of OpenRouter's reasoning: pieces of one detail come one after another, with the same index."""
+    last = details[-1] if details else None
+    same = last is not None and all(last.get(name) == detail.get(name) for name in ("type", "index"))
+    field = {"reasoning.text": "text", "reasoning.summary": "summary"}.get(str(detail.get("type")))
+    if last is None or not same or field is None:
+        details.append(dict(detail))
+        return
+    text = f"{last.get(field) or ''}{detail.get(field) or ''}"
+    last |= {name: value for name, value in detail.items() if value is not None}
+    last[field] = text
