@@ -93,6 +93,8 @@ class Model(msgspec.Struct, kw_only=True, frozen=True):
     documents: bool | None = None
     tools: bool | None = None
     structured_output: bool | None = None
+    system_turns: bool | None = None
+    """It takes messages with role ``system`` in mid-conversation."""
 
 
 class Context(msgspec.Struct, kw_only=True):
@@ -115,6 +117,8 @@ class Context(msgspec.Struct, kw_only=True):
     """False for ``thinking.display: omitted``. Set by `prepare`."""
     tool_names: dict[str, str] = {}
     """Name sent upstream -> the client's, where they differ. Set while encoding."""
+    document_titles: dict[str, str | None] = {}
+    """Name of a document sent upstream -> the client's title, where names have rules. Set while encoding."""
     structured_tool: str | None = None
     """The forced tool that stands for structured output: its input is the answer's text. Set while encoding."""
     stop_sequences: Sequence[str] = ()
@@ -129,6 +133,8 @@ class Sent(NamedTuple):
     body: bytes
     headers: bytes = b""
     """More header lines, each ended with CRLF."""
+    accept: bytes | None = None
+    """What it asks to be answered with; by default JSON, or server-sent events for a stream."""
 
 
 class Fault(NamedTuple):

@@ -252,14 +252,15 @@ class MessageStream:
         if self._held > MAX_HELD:
             raise StreamError("too much came while a tool call was open")
 
-    def tool(self, key: object, id: str, name: str, kind: str = "tool_use") -> None:
+    def tool(self, key: object, id: str, name: str, kind: str = "tool_use", more: Json | None = None) -> None:
         """A tool call begins; ``key`` is how the decoder will refer to it. A repeated key does nothing.
 
-        ``id`` may be empty or one that was there before: then the call gets one of its own.
+        ``id`` may be empty or one that was there before: then the call gets one of its own. ``more`` is what else the
+        block has, such as an MCP server's name.
         """
         if self.ended or key in self._tools:
             return
-        self._tools[key] = _Tool({"type": kind, "id": self._own_id(id), "name": name, "input": {}})
+        self._tools[key] = _Tool({"type": kind, "id": self._own_id(id), "name": name, "input": {}, **(more or {})})
         if self._cut:
             return
         self._queue.append(key)
@@ -421,11 +422,17 @@ def stop_reason(said: StopReason, tools: int) -> StopReason:
 
 
 def usage_json(usage: Usage) -> Json:
-    """Usage as the Messages API gives it: every count an integer."""
-    return {
+    """Usage as the Messages API gives it: every count an integer; cache writes by their TTL where that is known."""
+    said: Json = {
         "input_tokens": usage.input_tokens,
         "cache_creation_input_tokens": usage.cache_creation_input_tokens,
         "cache_read_input_tokens": usage.cache_read_input_tokens,
         "output_tokens": usage.output_tokens,
         "output_tokens_details": {"thinking_tokens": usage.thinking_tokens},
     }
+    if usage.cache_creation_5m_tokens or usage.cache_creation_1h_tokens:
+        said["cache_creation"] = {
+            "ephemeral_5m_input_tokens": usage.cache_creation_5m_tokens,
+            "ephemeral_1h_input_tokens": usage.cache_creation_1h_tokens,
+        }
+    return said
