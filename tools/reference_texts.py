@@ -120,6 +120,7 @@ RESPONSE_HEADERS: Final = {
     "x-asbru-upstream-ms": "the time the provider took",
     "x-asbru-overhead-us": "the time the gateway took itself",
     "x-asbru-cost-usd": "what it cost, where the price is known; not on streams",
+    "x-asbru-estimate": "`true` on a token count that the provider cannot give and the gateway estimated",
     "x-asbru-loss": "on translated answers: what the provider's dialect could not carry, or `none`",
     "x-asbru-reason": "the kind of an error of the gateway's own: see [errors](errors.md)",
     "x-should-retry": "on errors of the gateway's own whose status alone would mislead a client's retry loop",

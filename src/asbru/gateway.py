@@ -14,6 +14,7 @@ from typing import Protocol
 from asbru.config import Config
 from asbru.models import Catalog
 from asbru.policy.auth import Authenticator
+from asbru.policy.estimates import Estimates
 from asbru.policy.health import Affinity, Breakers, Cooldowns
 from asbru.policy.retry import RetryBudget
 from asbru.policy.router import Table
@@ -42,6 +43,7 @@ class Gateway:
         "config",
         "cooldowns",
         "draining",
+        "estimates",
         "prices",
         "rand",
         "records",
@@ -70,6 +72,7 @@ class Gateway:
         self.breakers = Breakers()
         self.cooldowns = Cooldowns()
         self.affinity = Affinity()
+        self.estimates = Estimates()
         self.budget = RetryBudget(config.routing.retry_budget)
         self.catalog = Catalog(self.upstreams, self.table)
         self.prices = Prices(config.prices)

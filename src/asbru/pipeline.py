@@ -15,6 +15,8 @@ import logging
 from collections.abc import Awaitable, Callable
 from urllib.parse import quote
 
+import msgspec
+
 from asbru import attempts, dryrun, models, relay, resources
 from asbru.asked import Asked
 from asbru.attempt import Failure, Request
@@ -73,6 +75,9 @@ async def message(call: Call, match: Match) -> None:
     if call.ingress.flag(b"x-asbru-dry-run"):
         await dryrun.respond(call, asked, targets)
         return
+    if match.route.name == "count_tokens" and not counts(call, targets[0]):
+        await estimate(call, targets[0])
+        return
     request = Request(
         method="POST",
         target=resources.target_of(call, match),
@@ -86,6 +91,20 @@ async def message(call: Call, match: Match) -> None:
         gateway = call.gateway  # before it is given: the client may go on, or away, at its last event
         gateway.affinity.put(answer.message_id, answer.target.provider, answer.target.model, answer.key.name)
     await relay.give(call, answer)
+
+
+def counts(call: Call, target: Target) -> bool:
+    """Whether the target's provider can count tokens itself."""
+    codec = call.gateway.upstreams[target.provider].codec
+    return codec is None or codec.counts
+
+
+async def estimate(call: Call, target: Target) -> None:
+    """A count of tokens made here, and marked as an estimate."""
+    tokens = call.gateway.estimates.tokens(target.provider, target.model, call.record.request_bytes)
+    call.record.provider, call.record.served_model = target
+    headers = [(b"content-type", b"application/json"), (b"x-asbru-estimate", b"true"), *call.own_headers()]
+    await call.respond(200, headers, msgspec.json.encode({"input_tokens": tokens}))
 
 
 def plan(call: Call, asked: Asked) -> list[Target]:

@@ -177,6 +177,9 @@ def note_usage(call: Call, answer: Answer, usage: Usage | None, *, complete: boo
     record.usage = usage
     record.usage_complete = complete and usage is not None
     if usage is not None:
+        if answer.translation is not None:
+            counted = usage.input_tokens + usage.cache_read_input_tokens + usage.cache_creation_input_tokens
+            call.gateway.estimates.learn(answer.target.provider, answer.target.model, record.request_bytes, counted)
         rates = call.gateway.prices.rates(answer.target.provider, answer.attempt.model)
         record.cost_usd = None if rates is None else cost_usd(rates, usage)
 

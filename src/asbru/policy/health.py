@@ -34,7 +34,7 @@ V = TypeVar("V")
 _MAX_PROBE_S = 60.0
 
 
-class _Recent(OrderedDict[K, V], Generic[K, V]):
+class Recent(OrderedDict[K, V], Generic[K, V]):
     """A dict of at most ``limit`` entries; the one written longest ago makes room."""
 
     def __init__(self, limit: int) -> None:
@@ -80,7 +80,7 @@ class Breakers:
     __slots__ = ("_failing",)
 
     def __init__(self, limit: int = 10_000) -> None:
-        self._failing: _Recent[tuple[str, str], _Breaker] = _Recent(limit)
+        self._failing: Recent[tuple[str, str], _Breaker] = Recent(limit)
 
     def __len__(self) -> int:
         """How many candidates failed lately."""
@@ -135,7 +135,7 @@ class Cooldowns:
     __slots__ = ("_until",)
 
     def __init__(self, limit: int = 10_000) -> None:
-        self._until: _Recent[tuple[str, str], float] = _Recent(limit)
+        self._until: Recent[tuple[str, str], float] = Recent(limit)
 
     def __len__(self) -> int:
         return len(self._until)
@@ -175,7 +175,7 @@ class Affinity:
     __slots__ = ("_places",)
 
     def __init__(self, limit: int = 10_000) -> None:
-        self._places: _Recent[str, Place] = _Recent(limit)
+        self._places: Recent[str, Place] = Recent(limit)
 
     def __len__(self) -> int:
         return len(self._places)
