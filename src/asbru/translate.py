@@ -134,7 +134,7 @@ def _translate(
     )
     losses = Losses(codec.fidelity)
     try:
-        request = messages.parse(asked.translatable)
+        request = messages.parse(asked.translatable, counting=count)
         sent = codec.encode_count(request, context, losses) if count else codec.encode(request, context, losses)
     except messages.MessagesError as error:
         raise GatewayError("invalid_request", str(error)) from None

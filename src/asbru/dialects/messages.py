@@ -141,6 +141,8 @@ class Tool(Part, kw_only=True):
     blocked_domains: list[str] | None = None
     user_location: Json | None = None
     mcp_server_name: str | None = None
+    default_config: Json | None = None
+    configs: Json | None = None
 
     @property
     def is_custom(self) -> bool:
@@ -220,8 +222,8 @@ class _Head(Part, kw_only=True):
     """The top level, as far as msgspec can check it by itself."""
 
     model: str
-    max_tokens: int
     messages: list[Json]
+    max_tokens: int | None = None
     system: str | list[Text] | None = None
     stream: bool | None = None
     tools: list[Tool] | None = None
@@ -246,8 +248,8 @@ _KNOWN = frozenset(_Head.__struct_fields__)
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
 
 
-def parse(body: bytes) -> Request:
-    """Read a request; raises `MessagesError`."""
+def parse(body: bytes, *, counting: bool = False) -> Request:
+    """Read a request; raises `MessagesError`. One that is ``counting`` tokens needs no ``max_tokens``."""
     try:
         fields = _decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError):
@@ -255,13 +257,15 @@ def parse(body: bytes) -> Request:
     except RecursionError:
         raise MessagesError("The request body is nested too deeply") from None
     head = _convert(fields, _Head, "")
+    if head.max_tokens is None and not counting:
+        raise MessagesError("max_tokens: Field required")
     output = head.output_config
     if head.output_format is not None:
         output = msgspec.structs.replace(output or OutputConfig(), format=head.output_format)
     system = head.system or []
     return Request(
         model=head.model,
-        max_tokens=head.max_tokens,
+        max_tokens=1 if head.max_tokens is None else head.max_tokens,
         messages=[_turn(message, f"messages.{index}") for index, message in enumerate(head.messages)],
         system=[Text(text=system)] if isinstance(system, str) else system,
         system_was_text=isinstance(system, str),
