@@ -28,8 +28,8 @@ def node() -> str:
     if program is None or npm is None:
         pytest.skip("needs node and npm, which are not installed here")
     version = subprocess.run([program, "--version"], capture_output=True, text=True, check=True).stdout
-    if int(version.lstrip("v").split(".")[0]) < 20:
-        pytest.skip(f"needs Node 20 or newer, and this is {version.strip()}")
+    if int(version.lstrip("v").split(".")[0]) < 18:
+        pytest.skip(f"needs Node 18 or newer, and this is {version.strip()}")
     wanted = (HERE / "package.json").read_text()
     installed = HERE / "node_modules" / ".asbru-installed"
     if not installed.exists() or installed.read_text() != wanted:

@@ -4,8 +4,11 @@
 // makes the names of failing models this run's own. Prints one JSON object: case -> null, or what went wrong.
 
 import assert from "node:assert/strict";
+import { File } from "node:buffer";
 import Anthropic, { toFile } from "@anthropic-ai/sdk";
 import { betaTool } from "@anthropic-ai/sdk/helpers/beta/json-schema";
+
+globalThis.File ??= File; // Node 18, as the SDK itself advises
 
 const [gateway, sandbox, label, extent] = process.argv.slice(2);
 const MODEL = "claude-sandbox";
