@@ -35,6 +35,8 @@ class App:
         self._sandbox: Service | None = None
         self._records = open_records(config.log.records, self._loop)
         self._retired: set[asyncio.Task[None]] = set()
+        self._swapping = asyncio.Lock()
+        """Reloads take effect in the order in which they were asked for."""
         self.config = config
         self.gateway: Gateway
         self.service = Service(self._handle, config.server, on_reload=self.reload)
@@ -79,18 +81,27 @@ class App:
         task.add_done_callback(self._retired.discard)
 
     async def _swap(self, config: Config) -> None:
-        fresh = await self._build(config)
-        old, self.gateway = self.gateway, fresh
-        if config.server != self.config.server or config.log != self.config.log:
-            log.warning("changes of `server` and `log` take effect at the next start")
-        self.config = config
-        fresh.catalog.start()
-        await self._loop.run_in_executor(None, fresh.prices.load)
-        log.info("configuration reloaded")
+        async with self._swapping:
+            try:
+                fresh = await self._build(config)
+            except (OSError, ValueError) as error:  # what no check can see, such as a file that is no certificate
+                log.error("the new configuration cannot be used, the old one stays: %s", error)
+                return
+            await self._loop.run_in_executor(None, fresh.prices.load)
+            fresh.succeed(self.gateway)
+            old, self.gateway = self.gateway, fresh
+            if config.server != self.config.server or config.log != self.config.log:
+                log.warning("changes of `server` and `log` take effect at the next start")
+            self.config = config
+            fresh.catalog.start()
+            log.info("configuration reloaded")
         await old.retire()
 
     async def stop(self) -> None:
         """End what runs behind the listener, which has drained."""
+        for task in self._retired:
+            task.cancel()
+        await asyncio.gather(*self._retired, return_exceptions=True)
         await self.gateway.close()
         if self._sandbox is not None:
             await self._sandbox.stop()

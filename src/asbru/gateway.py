@@ -81,12 +81,19 @@ class Gateway:
         """Whether the process is on its way out, for readiness."""
         self.rand = rand
 
+    def succeed(self, old: Gateway) -> None:
+        """Take over what clients rely on across a reload: where threads live, and which models there are."""
+        self.affinity = old.affinity
+        self.catalog.take_over(old.catalog)
+
     async def retire(self) -> None:
         """Let what still runs on this configuration finish, then close it."""
-        await self.catalog.close()
-        while self.budget.in_flight:  # noqa: ASYNC110
-            await asyncio.sleep(_RETIRE_POLL_S)
-        await self.close()
+        try:
+            await self.catalog.close()
+            while self.budget.in_flight:  # noqa: ASYNC110
+                await asyncio.sleep(_RETIRE_POLL_S)
+        finally:
+            await self.close()
 
     async def close(self) -> None:
         """Stop background work and close every upstream connection."""

@@ -64,6 +64,13 @@ class Catalog:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
+    def take_over(self, old: Catalog) -> None:
+        """Until a provider has been asked anew, it has the models that it had."""
+        for name, upstream in self._upstreams.items():
+            if name in old._listed and old._upstreams[name].base_url == upstream.base_url:
+                self._listed[name] = old._listed[name] | self._listed[name]
+        self._index()
+
     def _index(self) -> None:
         found: dict[str, tuple[str, ...]] = {}
         for provider, models in self._listed.items():
