@@ -39,6 +39,7 @@ def gateway(sandbox: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         "server": {"max_body_bytes": 4 << 20, "drain_s": 5},
         "providers": {"sandbox": {"base_url": sandbox.url, "max_retries": 0}},
         "models": {"fast": ["sandbox/claude-sandbox"]},
+        "prices": {"sandbox/claude-sandbox:priced": {"input": 3, "output": 15}},
     }
     with Gateway(tmp_path_factory.mktemp("gateway"), config) as running:
         yield running

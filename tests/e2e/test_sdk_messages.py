@@ -5,14 +5,16 @@ Where an answer can be whole or streamed, it is asked for in both ways and must 
 
 from __future__ import annotations
 
+import asyncio
+import re
 from typing import Any
 
 import pytest
-from anthropic import Anthropic, BadRequestError, beta_tool
+from anthropic import Anthropic, BadRequestError, beta_async_tool, beta_tool
 from anthropic.types import DocumentBlockParam, Message, MessageParam, TextBlockParam
 from pydantic import BaseModel
 
-from tests.e2e.clients import MODEL, WEATHER, overheard, text_of, user
+from tests.e2e.clients import MODEL, WEATHER, connect_async, overheard, text_of, user
 from tests.e2e.running import Gateway
 
 THINKER = "claude-opus-5"
@@ -230,6 +232,53 @@ def test_stop_sequence_and_truncation(via: Anthropic) -> None:
 def test_system_message_in_the_middle(via: Anthropic) -> None:
     messages: list[MessageParam] = [user("First"), {"role": "system", "content": "Whisper."}]
     assert "First" in text_of(both_ways(via, model=THINKER, max_tokens=300, messages=messages))
+
+
+def test_async_tool_runner_on_a_thread(via: Anthropic) -> None:
+    @beta_async_tool
+    async def get_tides(city: str) -> str:
+        """The tides at a city.
+
+        Args:
+            city: Where.
+        """
+        return f"Low in {city}."
+
+    async def run() -> None:
+        async with connect_async(str(via.base_url)) as client:
+            final = await client.beta.messages.tool_runner(
+                model=MODEL,
+                max_tokens=300,
+                tools=[get_tides],
+                messages=[{"role": "user", "content": "Use get_tides"}],
+            ).until_done()
+        assert "Low in Paris." in "".join(block.text for block in final.content if block.type == "text")
+
+    asyncio.run(run())
+
+
+def test_headers(via: Anthropic, direct: Anthropic) -> None:
+    """The provider's own go through; the gateway's say what it did."""
+    asked: dict[str, Any] = {"model": f"{MODEL}:priced", "max_tokens": 40, "messages": [user("Whence?")]}
+    raw = via.messages.with_raw_response.create(**asked)
+    expected = direct.messages.with_raw_response.create(**asked)
+    got = dict(raw.headers)
+    assert {name: got.get(name) for name in expected.headers} == dict(expected.headers)
+    assert raw.request_id == expected.request_id
+    assert got["x-asbru-request-id"] == got["x-bifrost-request-id"] != got["request-id"]
+    assert got["x-asbru-provider"] == got["x-bifrost-provider"] == "sandbox"
+    assert got["x-asbru-model"] == got["x-bifrost-resolved-model"] == f"{MODEL}:priced"
+    assert re.fullmatch(rf"sandbox/{MODEL}:priced 200 \d+ms", got["x-asbru-attempts"])
+    assert got["x-asbru-upstream-ms"] == got["x-bifrost-upstream-latency-ms"]
+    assert int(got["x-asbru-overhead-us"]) >= 0
+    assert "x-bifrost-fallback-index" not in got
+    usage = raw.parse().usage
+    assert float(got["x-asbru-cost-usd"]) == pytest.approx((usage.input_tokens * 3 + usage.output_tokens * 15) / 1e6)
+    with via.messages.stream(**asked) as stream:
+        stream.until_done()
+    streamed = set(stream.response.headers)
+    assert set(got) - streamed == {"x-asbru-cost-usd", "content-length"}
+    assert {"transfer-encoding", "cache-control"} <= streamed
 
 
 def test_alias(via: Anthropic) -> None:
