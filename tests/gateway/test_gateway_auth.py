@@ -7,16 +7,18 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.gateway.support import (
+from tests.gateway.provider import (
     MODEL,
     Json,
-    Reply,
-    Running,
     Upstream,
     answers,
+    error_body,
+)
+from tests.gateway.support import (
+    Reply,
+    Running,
     ask,
     asked,
-    error_body,
     provider,
     providers,
     run,

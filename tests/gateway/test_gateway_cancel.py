@@ -12,22 +12,24 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from tests.gateway.support import (
+from tests.gateway.provider import (
     BLOCK,
     EVENTS,
     HELLO,
     MODEL,
     START,
-    Client,
     Nowhere,
-    Running,
     Turn,
     Upstream,
     answers,
-    ask,
-    asked,
     error_body,
     head,
+)
+from tests.gateway.support import (
+    Client,
+    Running,
+    ask,
+    asked,
     provider,
     providers,
     request,

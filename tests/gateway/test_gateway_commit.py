@@ -8,7 +8,7 @@ from __future__ import annotations
 import pytest
 
 from tests import grammar
-from tests.gateway.support import (
+from tests.gateway.provider import (
     BLOCK,
     EVENT_STREAM,
     EVENTS,
@@ -17,23 +17,25 @@ from tests.gateway.support import (
     MODEL,
     PING,
     START,
-    Client,
     Play,
-    Reply,
     Turn,
     Upstream,
     answers,
-    ask,
-    asked,
     error_body,
     error_event,
     event,
     head,
-    providers,
     resets,
+    streams,
+)
+from tests.gateway.support import (
+    Client,
+    Reply,
+    ask,
+    asked,
+    providers,
     run,
     serving,
-    streams,
 )
 
 OPENED = head(200, [(b"content-type", EVENT_STREAM), (b"transfer-encoding", b"chunked")])

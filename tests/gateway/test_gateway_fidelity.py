@@ -13,25 +13,27 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.gateway.support import (
+from tests.gateway.provider import (
     EVENTS,
     MESSAGE,
     MODEL,
-    Client,
     Headers,
     Nowhere,
     Turn,
     Upstream,
     answers,
+    error_body,
+    streams,
+)
+from tests.gateway.support import (
+    Client,
     ask,
     asked,
-    error_body,
     provider,
     providers,
     request,
     run,
     serving,
-    streams,
 )
 
 CAPTURES = Path(__file__).parent.parent / "captures"

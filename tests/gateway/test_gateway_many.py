@@ -12,16 +12,18 @@ from collections import Counter
 import pytest
 
 from tests import grammar
-from tests.gateway.support import (
+from tests.gateway.provider import (
     BLOCK,
     EVENT_STREAM,
     EVENTS,
     HELLO,
     START,
-    Client,
-    Running,
     Turn,
     Upstream,
+)
+from tests.gateway.support import (
+    Client,
+    Running,
     asked,
     providers,
     run,

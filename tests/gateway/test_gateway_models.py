@@ -7,17 +7,19 @@ import json
 
 import pytest
 
-from tests.gateway.support import (
+from tests.gateway.provider import (
     MODEL,
     Json,
-    Running,
     Turn,
     Upstream,
     answers,
-    ask,
-    asked,
     error_body,
     model_info,
+)
+from tests.gateway.support import (
+    Running,
+    ask,
+    asked,
     providers,
     run,
     serving,

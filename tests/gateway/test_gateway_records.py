@@ -9,26 +9,28 @@ import time
 
 import pytest
 
-from tests.gateway.support import (
+from tests.gateway.provider import (
     BLOCK,
     EVENTS,
     MESSAGE,
     MODEL,
     START,
     STOP,
-    Client,
     Upstream,
     answers,
-    ask,
-    asked,
     error_body,
     error_event,
     event,
+    streams,
+)
+from tests.gateway.support import (
+    Client,
+    ask,
+    asked,
     providers,
     request,
     run,
     serving,
-    streams,
 )
 from tests.upstream.rawserver import until
 

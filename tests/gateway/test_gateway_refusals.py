@@ -7,17 +7,19 @@ import json
 
 import pytest
 
-from tests.gateway.support import (
+from tests.gateway.provider import (
     MODEL,
-    Client,
     Json,
     Nowhere,
-    Reply,
     Upstream,
     answers,
+    error_body,
+)
+from tests.gateway.support import (
+    Client,
+    Reply,
     ask,
     asked,
-    error_body,
     provider,
     providers,
     run,

@@ -18,16 +18,18 @@ from asbru import gateway as gateway_module
 from asbru.config import Config
 from asbru.load import ConfigError, Problem
 from tests import grammar
-from tests.gateway.support import (
+from tests.gateway.provider import (
     BLOCK,
     EVENTS,
     MODEL,
     START,
-    Client,
     Json,
-    Reply,
     Upstream,
     answers,
+)
+from tests.gateway.support import (
+    Client,
+    Reply,
     ask,
     asked,
     decoded,

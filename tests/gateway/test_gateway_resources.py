@@ -6,17 +6,19 @@ import json
 
 import pytest
 
-from tests.gateway.support import (
+from tests.gateway.provider import (
     MODEL,
-    Client,
     Json,
     Play,
-    Torn,
     Upstream,
     answers,
+    error_body,
+)
+from tests.gateway.support import (
+    Client,
+    Torn,
     ask,
     asked,
-    error_body,
     provider,
     providers,
     request,

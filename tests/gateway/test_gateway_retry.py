@@ -13,25 +13,27 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.gateway.support import (
+from tests.gateway.provider import (
     EVENTS,
     MESSAGE,
     MODEL,
     Nowhere,
     Play,
-    Reply,
     Upstream,
     answers,
-    ask,
-    asked,
     error_body,
-    provider,
-    providers,
     resets,
-    run,
-    serving,
     silent,
     streams,
+)
+from tests.gateway.support import (
+    Reply,
+    ask,
+    asked,
+    provider,
+    providers,
+    run,
+    serving,
 )
 from tests.upstream.rawserver import Line, RawServer
 

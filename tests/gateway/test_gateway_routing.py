@@ -6,25 +6,27 @@ import json
 
 import pytest
 
-from tests.gateway.support import (
+from tests.gateway.provider import (
     EVENTS,
     MESSAGE,
     MODEL,
     START,
-    Client,
     Json,
     Play,
     Turn,
     Upstream,
     answers,
+    error_body,
+    streams,
+)
+from tests.gateway.support import (
+    Client,
     ask,
     asked,
-    error_body,
     provider,
     providers,
     run,
     serving,
-    streams,
 )
 
 KEYS = ("sk-one", "sk-two", "sk-three")

@@ -12,7 +12,7 @@ import random
 import pytest
 
 from tests import grammar
-from tests.gateway.support import (
+from tests.gateway.provider import (
     BLOCK,
     BLOCK_STOP,
     DELTA,
@@ -23,20 +23,22 @@ from tests.gateway.support import (
     START,
     STOP,
     WORLD,
-    Client,
     Play,
-    Reply,
-    Running,
     Turn,
     Upstream,
     answers,
+    event,
+    streams,
+)
+from tests.gateway.support import (
+    Client,
+    Reply,
+    Running,
     ask,
     asked,
-    event,
     providers,
     run,
     serving,
-    streams,
 )
 from tests.upstream.rawserver import until
 
