@@ -1,7 +1,8 @@
-"""Takes reasoning that is not Anthropic's out of a body that is relayed to an Anthropic-dialect provider.
+"""Takes what Anthropic would refuse to read out of a body that is relayed to an Anthropic-dialect provider.
 
 A conversation that was answered by another provider holds thinking blocks whose signatures the gateway sealed
-(blobs.py). Anthropic would refuse them. Only the messages that hold one are rewritten; every other byte stays.
+(blobs.py), and its web searches and citations of web pages, whose encrypted parts bear the same mark. Only the messages
+that hold one are rewritten; every other byte stays.
 """
 
 from __future__ import annotations
@@ -44,8 +45,17 @@ def _message(raw: bytes) -> bytes:
     content = message.get("content")
     if not isinstance(content, list):
         return raw
-    kept = [block for block in content if not _is_sealed_block(block)]
-    if len(kept) == len(content):
+    searches = {str(block.get("tool_use_id")) for block in content if _is_sealed_search(block)}
+    kept = []
+    for block in content:
+        if (
+            _is_sealed_block(block)
+            or _is_sealed_search(block)
+            or (isinstance(block, dict) and str(block.get("id")) in searches)
+        ):
+            continue
+        kept.append(_without_citations(block))
+    if kept == content:
         return raw
     return splice.replace(raw, splice.split(raw), {"content": msgspec.json.encode(kept)}) if kept else b""
 
@@ -54,5 +64,32 @@ def _is_sealed_block(block: object) -> bool:
     if not isinstance(block, dict):
         return False
     field = {"thinking": "signature", "redacted_thinking": "data"}.get(str(block.get("type")))
-    value = block.get(field) if field is not None else None
+    return field is not None and _is_mark(block.get(field))
+
+
+def _is_sealed_search(block: object) -> bool:
+    """Whether it is the result of another provider's web search."""
+    if not isinstance(block, dict) or block.get("type") != "web_search_tool_result":
+        return False
+    found = block.get("content")
+    return isinstance(found, list) and any(isinstance(page, dict) and _is_mark(page.get(_PAGE)) for page in found)
+
+
+def _without_citations(block: Any) -> Any:
+    """The block without citations of pages that another provider found; the same object when it has none."""
+    citations = block.get("citations") if isinstance(block, dict) else None
+    if not isinstance(citations, list):
+        return block
+    kept = [each for each in citations if not (isinstance(each, dict) and _is_mark(each.get(_INDEX)))]
+    if len(kept) == len(citations):
+        return block
+    rest = {name: value for name, value in block.items() if name != "citations"}
+    return {**rest, "citations": kept} if kept else rest
+
+
+_PAGE = "encrypted_content"
+_INDEX = "encrypted_index"
+
+
+def _is_mark(value: object) -> bool:
     return isinstance(value, str) and is_sealed(value)

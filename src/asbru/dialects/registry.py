@@ -13,6 +13,7 @@ from asbru.dialects.codec import Codec
 
 _MODULES = {
     "openai-chat": "asbru.dialects.openai_chat",
+    "openai-responses": "asbru.dialects.openai_responses",
 }
 
 DIALECTS = tuple(_MODULES)
