@@ -77,12 +77,13 @@ class Stream:
         return "".join(self.texts())
 
 
-def check(body: bytes, *, error: bool | None = False) -> Stream:
+def check(body: bytes, *, error: bool | None = False, inputs: bool = True) -> Stream:
     """Check the body of a stream from its first byte to its last.
 
     ``error`` says how it must end: with an ``error`` event (True), with ``message_stop`` (False), either (None).
+    ``inputs`` False: the model was cut within a tool's input, or wrote none that is JSON; the block keeps ``{}``.
     """
-    checker = _Checker()
+    checker = _Checker(inputs)
     for number, block in enumerate(_blocks(body), 1):
         checker.number = number
         if all(line.startswith(b":") for line in block):
@@ -126,7 +127,8 @@ def _fields(lines: list[bytes], number: int) -> tuple[str, Json]:
 
 
 class _Checker:
-    def __init__(self) -> None:
+    def __init__(self, inputs: bool) -> None:
+        self.inputs = inputs
         self.stream = Stream()
         self.number = 0
         self.started = False
@@ -288,7 +290,7 @@ class _Checker:
         self.need(data.get("index") == self.next_index, f"stop of index {data.get('index')!r}")
         if block["type"] == "thinking":
             self.need(self.signature_seen, "a thinking block without signature")
-        if block["type"] in ("tool_use", "server_tool_use", "mcp_tool_use"):
+        if block["type"] in ("tool_use", "server_tool_use", "mcp_tool_use") and self.inputs:
             try:
                 value = json.loads(self.json_text or "{}")
             except ValueError:
