@@ -290,6 +290,7 @@ def branches(inner: st.SearchStrategy[Json]) -> st.SearchStrategy[Json]:
 @given(st.recursive(LEAVES, branches, max_leaves=12))
 def test_samples_fit_any_schema(schema: Json) -> None:
     assert problems(sample(schema), schema, schema) == []
+    assert problems(sample(schema, terse=True), schema, schema) == []
 
 
 @pytest.mark.parametrize(
@@ -309,6 +310,18 @@ def test_samples_fit_any_schema(schema: Json) -> None:
 )
 def test_hostile_schemas_are_answered_within_bounds(schema: Json) -> None:
     assert len(msgspec.json.encode(sample(schema))) < 5_000_000
+
+
+def test_terse_samples_hold_what_is_required() -> None:
+    """An option that was made up breaks the tool that takes it."""
+    bash: dict[str, object] = {
+        "type": "object",
+        "properties": {"command": {"type": "string"}, "timeout": {"type": "number"}, "sandbox": {"type": "boolean"}},
+    }
+    assert sample({**bash, "required": ["command"]}, terse=True) == {"command": "echo sandbox"}
+    assert sample(bash, terse=True) == sample(bash) == {"command": "echo sandbox", "timeout": 1.0, "sandbox": True}
+    nested = {"type": "object", "properties": {"inner": {**bash, "required": ["timeout"]}}}
+    assert sample(nested, terse=True) == {"inner": {"timeout": 1.0}}
 
 
 def test_familiar_names_look_the_part() -> None:

@@ -4,6 +4,9 @@ The rule, in the order it is decided: a ``tool_choice`` that names or forces a t
 called when the newest user message brings tool results, when the caller began the answer, or with the option
 ``tools=never``. What is called are the tools whose names stand in the user's last text (all of them, unless parallel
 calls are off), or else the first tool there is. Deferred tools count once something has referred to them.
+
+Inputs are made from the tools' schemas, and hold what those require: made-up options break real tools (a time-out of
+1 ms for Claude Code's Bash, a range of pages for its Read). Only where nothing is required are the options filled in.
 """
 
 from __future__ import annotations
@@ -81,7 +84,7 @@ def _mcp_call(tool: Tool) -> Call | None:
     if name is None:
         return None
     schemas = {str(item["name"]): item.get("input_schema") for item in tool.tools or []}
-    made = sample(schemas.get(name), name)
+    made = sample(schemas.get(name), name, terse=True)
     return Call(kind="mcp", tool=tool, name=name, input=made if isinstance(made, dict) else {"message": "sandbox"})
 
 
@@ -99,7 +102,7 @@ def call_of(tool: Tool) -> Call | None:
             return Call(kind="client", tool=tool, name=member, toolset=toolset) if member else None
     if tool.type != "custom":
         return Call(kind="client", tool=tool, name=tool.name, input=TYPED_INPUTS[tool.name])
-    made = sample(tool.input_schema, tool.name)
+    made = sample(tool.input_schema, tool.name, terse=True)
     return Call(kind="client", tool=tool, name=tool.name, input=made if isinstance(made, dict) else {})
 
 

@@ -60,15 +60,19 @@ FORMATS = {
 }
 
 
-def sample(schema: object, name: str = "value") -> Json:
-    """A JSON value that fits ``schema``; ``name`` is what it is called, for values that look the part."""
+def sample(schema: object, name: str = "value", *, terse: bool = False) -> Json:
+    """A JSON value that fits ``schema``; ``name`` is what it is called, for values that look the part.
+
+    ``terse`` leaves optional properties out of objects that require any.
+    """
     root = schema if isinstance(schema, dict) else {}
-    return _Sampler(root).make(schema, name, 0)
+    return _Sampler(root, terse).make(schema, name, 0)
 
 
 class _Sampler:
-    def __init__(self, root: Mapping[str, object]) -> None:
+    def __init__(self, root: Mapping[str, object], terse: bool) -> None:
         self.root = root
+        self.terse = terse
         self.nodes = 0
 
     def make(self, schema: object, name: str, depth: int) -> Json:
@@ -139,7 +143,7 @@ class _Sampler:
         wanted = [name for name in required if isinstance(name, str)] if isinstance(required, list) else []
         if depth >= MAX_DEPTH or self.nodes > MAX_NODES:
             return {}
-        if depth < SHALLOW:
+        if depth < SHALLOW and not (self.terse and wanted):
             wanted = [*known, *(name for name in wanted if name not in known)]
         extra = node.get("additionalProperties", True)
         made = {name: self.make(known.get(name, extra), name, depth + 1) for name in wanted[:MAX_ITEMS]}
