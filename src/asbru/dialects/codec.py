@@ -73,6 +73,8 @@ class Quirks(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=Tr
     service_tier: bool = False
     user_field: str | None = None
     """Where the end user's id goes (``safety_identifier``, ``user``), hashed."""
+    vertex: bool = False
+    """gemini: the variant of Vertex AI, which differs in a few fields."""
     path: str | None = None
     """The path under the base URL, where it is not the dialect's own; ``{model}`` is replaced."""
     query: str = ""

@@ -17,4 +17,11 @@ def encode(value: object) -> bytes:
     try:
         return _encode(value)
     except OverflowError:
-        return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=_raw).encode()
+
+
+def _raw(value: object) -> object:
+    """What `json` does not know: JSON that is there already."""
+    if isinstance(value, msgspec.Raw):
+        return json.loads(bytes(value))
+    raise TypeError(f"{type(value).__name__} is no JSON")
