@@ -50,21 +50,20 @@ def test_thread_stays_with_its_key(tmp_path: Path) -> None:
 
     config: dict[str, object] = {"providers": {"sandbox": {"keys": [{"value": "sk-one"}, {"value": "sk-two"}]}}}
     with Gateway(tmp_path, config) as gateway:
-        for number in range(30):
-            client, sent = overheard(gateway.url)
-            with client:
+        client, sent = overheard(gateway.url)
+        with client:
+            for number in range(30):
                 final = client.beta.messages.tool_runner(
                     model=f"{MODEL}:thread-{number}",
                     max_tokens=300,
                     tools=[get_weather],
                     messages=[{"role": "user", "content": "Use get_weather"}],
                 ).until_done()
-            assert final.stop_reason == "end_turn"
-            assert len(sent) == 2
-            gateway.record_with(model=f"{MODEL}:thread-{number}", stop_reason="end_turn")
-        keys: dict[str, list[str]] = {}
-        for record in gateway.records():
-            keys.setdefault(record["model"], []).append(record["attempts"][0]["key"])
+                assert final.stop_reason == "end_turn"
+    assert len(sent) == 60  # none had to be sent again
+    keys: dict[str, list[str]] = {}
+    for record in gateway.records():
+        keys.setdefault(record["model"], []).append(record["attempts"][0]["key"])
     assert all(begun == continued for begun, continued in keys.values())
     assert {begun for begun, _ in keys.values()} == {"key-1", "key-2"}
 
