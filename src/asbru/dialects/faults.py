@@ -41,7 +41,7 @@ _CREDENTIALS = re.compile(
     re.VERBOSE,
 )
 
-_NUMBER = r"(\d[\d,]*)"
+_NUMBER = r"(\d[\d,]{0,14})"
 # Pattern, and what its numbers (#) are: most, asked (in all), prompt, output.
 _TOO_LONG_SAYINGS = (
     (r"prompt is too long: # tokens > # maximum", "asked most"),
@@ -94,16 +94,25 @@ def billing(message: str) -> Fault:
 
 def too_long(message: str, asked_tokens: int | None = None, most_tokens: int | None = None) -> Fault:
     """The prompt does not fit the model: in Anthropic's words with the numbers, where they are known or can be read."""
-    words = None
     if asked_tokens is not None and most_tokens is not None:
-        words = _too_long_words({"asked": asked_tokens, "most": most_tokens})
-    for pattern, names in _TOO_LONG if words is None else ():
+        counts = {"asked": asked_tokens, "most": most_tokens}
+    else:
+        counts = _counts(message)
+    words = _too_long_words(counts) if counts else f"prompt is too long: {clean(message)}".rstrip(": ")
+    return Fault(400, "invalid_request_error", words)
+
+
+def says_too_long(message: str) -> bool:
+    """Whether these words say that the prompt does not fit."""
+    return bool(_counts(message)) or _TOO_LONG_WORDS.search(message, 0, 2 * MAX_MESSAGE_CHARS) is not None
+
+
+def _counts(message: str) -> dict[str, int]:
+    for pattern, names in _TOO_LONG:
         match = pattern.search(message, 0, 2 * MAX_MESSAGE_CHARS)
         if match is not None:
-            counts = (int(text.replace(",", "")) for text in match.groups())
-            words = _too_long_words(dict(zip(names, counts, strict=True)))
-            break
-    return Fault(400, "invalid_request_error", words or f"prompt is too long: {clean(message)}".rstrip(": "))
+            return {name: int(text.replace(",", "")) for name, text in zip(names, match.groups(), strict=True)}
+    return {}
 
 
 def _too_long_words(counts: Mapping[str, int]) -> str:
@@ -115,11 +124,6 @@ def _too_long_words(counts: Mapping[str, int]) -> str:
             "decrease input length or `max_tokens` and try again"
         )
     return f"prompt is too long: {prompt or counts['asked']} tokens > {most} maximum"
-
-
-def says_too_long(message: str) -> bool:
-    """Whether these words say that the prompt does not fit."""
-    return _TOO_LONG_WORDS.search(message, 0, 2 * MAX_MESSAGE_CHARS) is not None
 
 
 def clean(message: str) -> str:
