@@ -25,8 +25,9 @@ from asbru.policy.retry import Outcome
 from asbru.policy.router import Target
 from asbru.record import Attempt
 from asbru.translate import Translation
+from asbru.upstream.credentials import CredentialError
 from asbru.upstream.http1 import Response, UpstreamError
-from asbru.upstream.providers import Upstream, credential_line
+from asbru.upstream.providers import Upstream
 
 MAX_ERROR_BYTES = 1 << 20
 MAX_MESSAGE_BYTES = 1 << 26
@@ -153,9 +154,11 @@ async def attempt(call: Call, request: Request, target: Target, key: Key, index:
         translation = None
         if upstream.codec is not None and request.asked is not None:
             translation = translate.translation(call, request.asked, upstream, model, request.stream)
+        if upstream.signs and not own:
+            await upstream.ready(key.name)
         deadline = call.started + upstream.settings.timeouts.deadline_s
-        head, body = _outgoing(call, request, upstream, model, key, translation)
         method = request.method.encode("ascii")
+        head, body = _outgoing(call, request, upstream, model, key, translation, method)
         response = await upstream.pool.request(head, body, deadline=deadline, method=method)
         answer = Answer(response, target, key, index, noted)
         answer.translation = translation
@@ -170,6 +173,10 @@ async def attempt(call: Call, request: Request, target: Target, key: Key, index:
         noted.outcome = "protocol"
         broke = UpstreamError("protocol", nonsense.message, responded=True)
         raise Failure(target, index, Outcome("protocol", own_key=own), broke=broke) from None
+    except CredentialError:
+        noted.outcome = "no_credential"
+        refusal = GatewayError("upstream_credentials", f"{target.provider}: no credential can be had for it now")
+        raise Failure(target, index, Outcome("status", 401), error=refusal) from None
     except translate.CannotCarry as error:
         noted.outcome = "lossy"
         raise Failure(target, index, Outcome("lossy", own_key=own), error=error.error) from None
@@ -187,7 +194,13 @@ def _close(response: Response | None) -> None:
 
 
 def _outgoing(
-    call: Call, request: Request, upstream: Upstream, model: str, key: Key, translation: Translation | None
+    call: Call,
+    request: Request,
+    upstream: Upstream,
+    model: str,
+    key: Key,
+    translation: Translation | None,
+    method: bytes,
 ) -> tuple[bytes, bytes | AsyncIterator[bytes] | None]:
     """The request's head and body for one candidate."""
     body: bytes | AsyncIterator[bytes] | None
@@ -198,10 +211,11 @@ def _outgoing(
         forwarded = translation.headers + call.ingress.forwarded_to_any
     length = len(body) if isinstance(body, bytes) else -1 if body is None else request.length
     if key is call.own_key:
-        credential = credential_line(key.secret, call.principal.direct_header)
+        credential = upstream.direct_line(key.secret, call.principal.direct_header)
     else:
-        credential = upstream.credentials[key.name]
-    return upstream.head(request.method.encode("ascii"), target, credential, forwarded, length), body
+        signed = body if isinstance(body, bytes) else b""
+        credential = upstream.authorization(key.name, method, target, signed)
+    return upstream.head(method, target, credential, forwarded, length), body
 
 
 async def _judge(call: Call, request: Request, answer: Answer, own: bool) -> None:

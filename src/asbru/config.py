@@ -36,6 +36,12 @@ Reference = Annotated[
     str, Meta(min_length=1, max_length=4096, description="text or a reference", extra={"reference": True})
 ]
 """Not a secret, but resolved like one when it is given as ``env.NAME`` or ``file:/path``."""
+Region = Annotated[str, Meta(pattern=r"^[a-z0-9-]{1,64}\Z", description="a region, such as `eu-central-1`")]
+Project = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9.:-]{0,127}\Z", description="a project's id")]
+Resource = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9-]{0,127}\Z", description="a resource's name")]
+ApiVersion = Annotated[
+    str, Meta(pattern=r"^[A-Za-z0-9.-]{1,64}\Z", description="a version, such as `2025-04-01-preview`")
+]
 Digest = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z", description="64 hexadecimal digits, in lower case")]
 SecretText = Secret
 
@@ -97,11 +103,68 @@ class Auth(Section, frozen=True):
     """The operator's token, which may do everything; by default ``env.ASBRU_MASTER_KEY`` when that is set."""
 
 
-class ProviderKey(Section, frozen=True):
-    """One credential for a provider."""
+class Aws(Section, frozen=True):
+    """Requests are signed with AWS credentials (SigV4): those given here, or found as the AWS SDKs find theirs.
 
-    value: SecretText
+    Found are, in this order: environment variables, the profile (shared files, SSO, processes, roles to assume), the
+    container's role, the instance's role.
+    """
+
+    profile: Text | None = None
+    """The profile of ``~/.aws/config`` and ``~/.aws/credentials``; by default what AWS_PROFILE says."""
+    access_key_id: SecretText | None = None
+    """An access key's id; needs ``secret_access_key``."""
+    secret_access_key: SecretText | None = None
+    """The access key's secret."""
+    session_token: SecretText | None = None
+    """The session's token, where the access key is a temporary one."""
+    role_arn: Reference | None = None
+    """A role to assume with these credentials."""
+    external_id: Reference | None = None
+    """What the role's trust policy may ask for."""
+    service: Text | None = None
+    """What signatures call the service; known providers bring their own, otherwise ``bedrock``."""
+
+
+class Google(Section, frozen=True):
+    """Access tokens of Google Cloud.
+
+    Application Default Credentials are, in this order: GOOGLE_APPLICATION_CREDENTIALS, gcloud's own login, the metadata
+    server.
+    """
+
+    service_account_file: Text | None = None
+    """A service account's key (JSON); by default Application Default Credentials."""
+
+
+class Entra(Section, frozen=True):
+    """Access tokens of Microsoft Entra ID: a client secret, a federated token, or else the managed identity."""
+
+    tenant_id: Reference | None = None
+    """The tenant; by default AZURE_TENANT_ID."""
+    client_id: Reference | None = None
+    """The application, or a user-assigned managed identity; by default AZURE_CLIENT_ID."""
+    client_secret: SecretText | None = None
+    """The application's secret; by default AZURE_CLIENT_SECRET."""
+    federated_token_file: Text | None = None
+    """The file of a workload's token; by default AZURE_FEDERATED_TOKEN_FILE."""
+    authority: Reference | None = None
+    """Who issues tokens; by default AZURE_AUTHORITY_HOST, otherwise ``https://login.microsoftonline.com``."""
+    scope: Text | None = None
+    """What the token is for; known providers bring their own."""
+
+
+class ProviderKey(Section, frozen=True):
+    """One credential for a provider: exactly one of ``value``, ``aws``, ``google`` and ``entra``."""
+
+    value: SecretText | None = None
     """The credential: ``env.NAME``, ``os.environ/NAME``, ``file:/path`` or the value itself."""
+    aws: Aws | None = None
+    """Sign with AWS credentials; ``{}`` takes those that the AWS SDKs would find."""
+    google: Google | None = None
+    """Google Cloud's access tokens; ``{}`` takes Application Default Credentials."""
+    entra: Entra | None = None
+    """Microsoft Entra ID's access tokens; ``{}`` takes what the environment says."""
     name: Name | None = None
     """How logs, records and ``x-bf-api-key`` call it; by default ``key-1``, ``key-2``, …"""
     weight: NonNegativeFloat = 1.0
@@ -149,15 +212,64 @@ class Breaker(Section, frozen=True):
     """The longest pause between probes."""
 
 
-class Provider(Section, frozen=True):
-    """Somewhere requests go. Known names bring their own dialect and base URL."""
+class ModelFacts(Section, frozen=True):
+    """What is known of a model, over the built-in table; what is left out stays as the table has it."""
 
-    dialect: Literal["anthropic"] | None = None
+    context_tokens: PositiveInt | None = None
+    """The most input tokens."""
+    max_output_tokens: PositiveInt | None = None
+    """The most output tokens; a larger ``max_tokens`` is cut to it."""
+    reasoning: bool | None = None
+    """It thinks before it answers."""
+    efforts: tuple[Text, ...] | None = None
+    """The effort levels it takes, the lowest first."""
+    sampling: bool | None = None
+    """It takes ``temperature`` and ``top_p``."""
+    images: bool | None = None
+    """It reads images; false refuses requests with images."""
+    documents: bool | None = None
+    """It reads PDF documents."""
+    tools: bool | None = None
+    """It calls tools; false refuses requests with tools."""
+    structured_output: bool | None = None
+    """It keeps to a JSON schema by itself."""
+
+
+Dialect = Literal["anthropic", "openai-chat", "openai-responses", "gemini", "bedrock-converse"]
+KeyHeader = Literal["x-api-key", "authorization", "api-key", "x-goog-api-key"]
+ModelList = Literal["asked", "known", "none"]
+Setting = Annotated[bool | int | str | None, Meta(description="true, false, a whole number or text")]
+
+
+class Provider(Section, frozen=True):
+    """Somewhere requests go. Known names bring everything that is not said here."""
+
+    like: Text | None = None
+    """The known provider that this is another one of: what is not said here is taken from it."""
+    dialect: Dialect | None = None
     """What it speaks; known names bring their own."""
+    envelope: Literal["bedrock", "vertex"] | None = None
+    """With the dialect ``anthropic``: how a cloud wraps it."""
     base_url: Reference | None = None
     """Where it is, such as ``https://llm.example.eu``, a path prefix included; may be ``env.NAME``."""
+    region: Region | None = None
+    """The cloud's region, where the known base URL has one."""
+    project: Project | None = None
+    """The Google Cloud project."""
+    resource: Resource | None = None
+    """The Azure resource, as it stands in its host name."""
+    api_version: ApiVersion | None = None
+    """Azure's dated API of this version; by default its ``v1`` API, which needs none."""
+    credential: KeyHeader | None = None
+    """The header that carries its keys; by default the dialect's usual one."""
     keys: tuple[ProviderKey, ...] = ()
     """Its credentials; by default a known provider's usual environment variable."""
+    quirks: dict[Text, Setting] = {}
+    """Where it differs from its dialect's reference, over what is known of it: see [providers](providers.md)."""
+    model_facts: dict[Text, ModelFacts] = {}
+    """Model -> what is known of it, over the built-in table."""
+    list_models: ModelList | None = None
+    """Where its list of models comes from: it is asked every hour, or those known to be there are taken, or none."""
     strict: bool = False
     """Refuse what its dialect cannot carry without loss, instead of reporting the loss."""
     models: tuple[Text, ...] = ()

@@ -67,8 +67,8 @@ class Gateway:
             name: Upstream(name, settings, self.table.providers[name].keys, config.stream, environ)
             for name, settings in config.providers.items()
         }
-        self.relaying = frozenset(name for name, upstream in self.upstreams.items() if upstream.codec is None)
-        """The providers that speak the client's own dialect."""
+        self.relaying = frozenset(name for name, upstream in self.upstreams.items() if upstream.relays)
+        """The providers that speak the client's own dialect, with what may go with it."""
         self.breakers = Breakers()
         self.cooldowns = Cooldowns()
         self.affinity = Affinity()
@@ -99,4 +99,4 @@ class Gateway:
         """Stop background work and close every upstream connection."""
         await self.catalog.close()
         for upstream in self.upstreams.values():
-            await upstream.pool.close()
+            await upstream.close()

@@ -11,36 +11,26 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from urllib.parse import parse_qs, quote
+from urllib.parse import parse_qs
 
 import msgspec
 
 from asbru.dialects import splice
+from asbru.dialects.codec import Model
 from asbru.errors import GatewayError
-from asbru.policy.router import Table
+from asbru.policy.router import Table, Target
+from asbru.upstream.credentials import CredentialError
 from asbru.upstream.http1 import UpstreamError
-from asbru.upstream.providers import Upstream, user_agent
+from asbru.upstream.listing import NoList, fetch
+from asbru.upstream.model_info import Listed, info
+from asbru.upstream.providers import Upstream
 
 log = logging.getLogger("asbru.models")
 
 REFRESH_S = 3600.0
 RETRY_S = 60.0
-MAX_LIST_BYTES = 8 << 20
-MAX_PAGES = 20
-MAX_MODELS = 10_000
 DEFAULT_LIMIT = 20
 MAX_LIMIT = 1000
-_EPOCH = "1970-01-01T00:00:00Z"
-
-
-class _Page(msgspec.Struct):
-    data: list[msgspec.Raw]
-    has_more: bool = False
-    last_id: str | None = None
-
-
-class _Id(msgspec.Struct):
-    id: str
 
 
 class Catalog:
@@ -83,12 +73,19 @@ class Catalog:
         while True:
             try:
                 models = await fetch(upstream)
-            except (UpstreamError, ValueError, RecursionError, _NoList) as error:  # ValueError: not a list in JSON
+            except (
+                UpstreamError,
+                CredentialError,
+                ValueError,
+                RecursionError,
+                NoList,
+            ) as error:  # ValueError: not a list in JSON
                 log.info("models of %s could not be listed: %s", upstream.name, error)
                 await asyncio.sleep(pause_s)
                 pause_s = min(pause_s * 2, REFRESH_S)
             else:
-                self._listed[upstream.name] = models | _configured(upstream)
+                missing = {name: entry for name, entry in _configured(upstream).items() if name not in models}
+                self._listed[upstream.name] = models | missing
                 self._index()
                 pause_s = RETRY_S
                 await asyncio.sleep(REFRESH_S)
@@ -107,6 +104,11 @@ class Catalog:
             return raw
         return splice.replace(raw, members, {"id": msgspec.json.encode(name)})
 
+    def described(self, name: str, target: Target) -> bytes | None:
+        """The ModelInfo of a name that is in no list, from what is known of models; None when nothing is."""
+        facts = self._upstreams[target.provider].facts(target.model)
+        return None if facts == Model() else info(Listed(name), facts)
+
     def _find(self, name: str) -> bytes | None:
         aliased = self._table.aliases.get(name)
         if aliased is not None:
@@ -124,49 +126,7 @@ def _configured(upstream: Upstream) -> dict[str, bytes]:
 
 def _info(model: str) -> bytes:
     """A ModelInfo for a model of which only the name is known."""
-    return msgspec.json.encode(
-        {
-            "type": "model",
-            "id": model,
-            "display_name": model,
-            "created_at": _EPOCH,
-            "lifecycle": "active",
-            "capabilities": None,
-            "max_input_tokens": None,
-            "max_tokens": None,
-        }
-    )
-
-
-class _NoList(Exception):
-    """The provider's answer is not a list of models."""
-
-
-async def fetch(upstream: Upstream) -> dict[str, bytes]:
-    """Ask a provider for its models; raises `UpstreamError` or a decoding error when it does not answer with a list."""
-    models: dict[str, bytes] = {}
-    after = ""
-    credential = next(iter(upstream.credentials.values()))
-    for _ in range(MAX_PAGES):
-        target = b"/v1/models?limit=1000" + (b"&after_id=" + quote(after, safe="").encode() if after else b"")
-        extra = b"anthropic-version: 2023-06-01\r\naccept: application/json\r\n" + user_agent()
-        response = await upstream.pool.request(upstream.head(b"GET", target, credential, extra, -1), method=b"GET")
-        try:
-            response.inflate()
-            body = await response.read_all(MAX_LIST_BYTES)
-        finally:
-            response.close()
-        if response.status != 200:
-            raise _NoList(f"status {response.status}")
-        page = msgspec.json.decode(body, type=_Page)
-        for raw in page.data:
-            entry = bytes(raw)
-            splice.split(entry)  # raises for one that could not be shown under another name
-            models[msgspec.json.decode(entry, type=_Id).id] = entry
-        if not page.has_more or not page.last_id or len(models) > MAX_MODELS:
-            break
-        after = page.last_id
-    return models
+    return info(Listed(model), Model())
 
 
 def page(ids: Sequence[str], entry: Callable[[str], bytes | None], query: bytes) -> bytes:

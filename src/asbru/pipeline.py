@@ -18,7 +18,7 @@ from urllib.parse import quote
 import msgspec
 
 from asbru import attempts, dryrun, models, relay, resources
-from asbru.asked import Asked
+from asbru.asked import MAX_MODEL_CHARS, Asked
 from asbru.attempt import Failure, Request
 from asbru.call import Call
 from asbru.errors import GatewayError
@@ -129,10 +129,16 @@ async def list_models(call: Call, match: Match) -> None:
 
 
 async def one_model(call: Call, match: Match) -> None:
-    """One model: from memory, otherwise its provider is asked."""
+    """One model: from memory, otherwise its provider is asked, or what is known of it told."""
     targets = call.targets(match.id)
     raw = call.gateway.catalog.entry(match.id)
     if raw is not None:
+        await call.respond_json(200, raw)
+        return
+    if call.gateway.upstreams[targets[0].provider].codec is not None:
+        raw = call.gateway.catalog.described(match.id, targets[0])
+        if raw is None:
+            raise GatewayError("not_found", f"model: nothing is known of {match.id[:MAX_MODEL_CHARS]!r}")
         await call.respond_json(200, raw)
         return
     request = Request(

@@ -174,7 +174,6 @@ NOT_A_REFERENCE = "not a reference that is read here; write env.NAME, os.environ
         ("$KEY", NOT_A_REFERENCE),
         ("'{{ KEY }}'", NOT_A_REFERENCE),
         ("[a]", "expected a secret (text), got a list"),
-        ("", "expected a secret (text), got nothing"),
     ],
 )
 def test_a_secret_that_cannot_be_had(complaints: Complaints, value: str, says: str) -> None:

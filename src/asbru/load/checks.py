@@ -16,8 +16,10 @@ from typing import cast
 from urllib.parse import urlsplit
 
 from asbru.config import Config, Provider, VirtualKey
+from asbru.load.credentials import check_credentials
 from asbru.load.decode import Decoder
 from asbru.load.problems import Path, nearest, quoted
+from asbru.load.quirks import check_quirks
 from asbru.policy.keys import compile_provider
 from asbru.secrets import VIRTUAL_KEY_PREFIX, digest
 from asbru.upstream.origin import Origin
@@ -43,6 +45,8 @@ def check(config: Config, environ: Mapping[str, str], decoder: Decoder) -> None:
             note(("server", "cors", "origins", index), "must be what browsers send, such as https://app.example, or *")
     for name, provider in config.providers.items():
         _check_provider(config, name, provider, environ, note)
+        check_credentials(provider, ("providers", name), note)
+        check_quirks(provider, ("providers", name), decoder)
     _check_aliases(config, note)
     _check_virtual_keys(config, note)
     if config.stream.ping_s >= config.stream.idle_s:
@@ -110,6 +114,8 @@ def _check_provider(config: Config, name: str, provider: Provider, environ: Mapp
             note((*path, "base_url"), fault)
         else:
             _check_proxy(provider, provider.base_url, environ, (*path, "proxy"), note)
+    if provider.envelope is not None and provider.dialect != "anthropic":
+        note((*path, "envelope"), "goes with the dialect `anthropic` only")
     _check_tls(provider, (*path, "tls"), note)
     if provider.breaker.pause_s > provider.breaker.max_pause_s:
         note((*path, "breaker", "pause_s"), "must not be above `max_pause_s`")
@@ -157,8 +163,9 @@ def _url_fault(url: str) -> str | None:
         return "has no valid host and port"
     if "?" in url or "#" in url:
         return "must not have a query or a fragment"
-    if parts.path.rstrip("/").endswith("/messages"):
-        return "must end before `/v1/messages`, which is added"
+    for added in ("/v1/messages", "/chat/completions", "/responses"):
+        if parts.path.rstrip("/").endswith(added.removeprefix("/v1")):
+            return f"must end before `{added}`, which is added"
     return None
 
 

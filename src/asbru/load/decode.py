@@ -54,6 +54,16 @@ class Decoder:
         made = self._struct(type_, raw, ())
         return made if isinstance(made, type_) and not self.problems else None
 
+    def section(self, type_: type[S], raw: Value, path: Path) -> S | None:
+        """A struct from plain values that stand at ``path``; None when there were problems with it."""
+        made = self._struct(type_, raw, path)
+        return made if isinstance(made, type_) else None
+
+    def leaf(self, type_: object, raw: Value, path: Path) -> object:
+        """One value that stands for the one at ``path``, checked as if it stood there; None when it cannot."""
+        made = self._leaf(type_, raw, path)
+        return None if isinstance(made, _Bad) else made
+
     def note(self, path: Path, message: str) -> _Bad:
         """Note a problem, with the line of the nearest place that has one."""
         line = next((self._lines[path[:end]] for end in range(len(path), 0, -1) if path[:end] in self._lines), None)

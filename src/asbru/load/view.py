@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from asbru.config import Config, Provider
+from asbru.config import Config, Provider, ProviderKey
 from asbru.secrets import HIDDEN, Secret
 from asbru.upstream.catalog import known_providers
 
@@ -32,8 +32,9 @@ def describe(config: Config, port: int | None = None) -> list[str]:
     lines = [f"asbru listens on {_url(config.server.host, port)}"]
     for name, provider in config.providers.items():
         where = provider.base_url or "built in"
-        keys = ", ".join(f"{key.name} ({key.value.origin})" for key in provider.keys) or "none"
-        lines.append(f"  provider {name}: {provider.dialect}, {where}; keys: {keys}")
+        keys = ", ".join(f"{key.name} ({_key_origin(key)})" for key in provider.keys) or "none"
+        speaks = f"{provider.dialect} in {provider.envelope}'s envelope" if provider.envelope else provider.dialect
+        lines.append(f"  provider {name}: {speaks}, {where}; keys: {keys}")
     if config.models:
         more = len(config.models) - _MAX_ALIASES
         shown = ", ".join(list(config.models)[:_MAX_ALIASES])
@@ -41,6 +42,17 @@ def describe(config: Config, port: int | None = None) -> list[str]:
     lines.append(f"  auth: {_auth(config)}")
     lines += ["try:", f"  {_curl(config, port)}"]
     return lines
+
+
+def _key_origin(key: ProviderKey) -> str:
+    """Where a credential comes from, never what it is."""
+    if key.value is not None:
+        return key.value.origin
+    if key.aws is not None:
+        held = key.aws.access_key_id
+        source = held.origin if held else f"profile {key.aws.profile}" if key.aws.profile else "found at the start"
+        return f"AWS, {source}"
+    return "Google Cloud" if key.google is not None else "Microsoft Entra"
 
 
 def _url(host: str, port: int) -> str:
@@ -104,6 +116,6 @@ def _models(name: str, provider: Provider) -> Iterator[str]:
     for key in provider.keys:
         yield from key.aliases
         yield from (pattern for pattern in key.models if "*" not in pattern)
-    known = known_providers().get(name)
+    known = known_providers().get(provider.like or name)
     if known is not None:
         yield known.example_model

@@ -31,6 +31,7 @@ class Key(msgspec.Struct, frozen=True):
     id: str
     """Stable and safe to show: made from the provider's and the key's names, not from the secret."""
     secret: Secret | None
+    """None: it signs by other means, or there is none at all."""
     weight: float
     models: Patterns
     exclude: Patterns
@@ -92,7 +93,7 @@ def _compile(provider: str, index: int, key: ProviderKey) -> Key:
     where = f"providers.{provider}.keys[{index}]"
     if not isfinite(key.weight):
         raise ValueError(f"{where}.weight: must be a finite number")
-    value = key.value.reveal()
+    value = key.value.reveal() if key.value is not None else ""
     if not (value.isascii() and value.isprintable()) or " " in value:
         raise ValueError(f"{where}.value: holds a character that cannot stand in a header, such as a line break")
     name = key.name or f"key-{index + 1}"

@@ -1,39 +1,96 @@
 """Known providers: facts about them as data (``data/providers.toml``), so that an operator need not write them.
 
-What a provider is configured to do is `asbru.config`; how it is called is ``providers.py``.
+What a provider is configured to do is `asbru.config`; how it is called is ``providers.py``. What is left unsaid in a
+configuration is taken from here by `asbru.load`, so that nothing else reads this file.
 """
 
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Literal
 
 import msgspec
 
+from asbru.config import Dialect, KeyHeader, ModelList
+
 _FILE = Path(__file__).resolve().parent.parent / "data" / "providers.toml"
+
+DEFAULT_HEADERS: dict[str, KeyHeader] = {
+    "anthropic": "x-api-key",
+    "openai-chat": "authorization",
+    "openai-responses": "authorization",
+    "gemini": "x-goog-api-key",
+    "bedrock-converse": "authorization",
+}
+"""Dialect -> the header that usually carries its keys."""
+
+
+Placeholder = Literal["region", "project", "resource"]
+
+
+class Dated(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
+    """Where an API of dated versions is, when the configuration names a version."""
+
+    base_url: str
+    query: str
+    paths: dict[str, str]
+    """Dialect -> the path below it; ``{model}`` is replaced."""
 
 
 class KnownProvider(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
     """One provider that may be named without saying what it speaks and where it is."""
 
     name: str
-    dialect: Literal["anthropic"]
+    title: str
+    """What people call it."""
+    dialect: Dialect
+    dialects: tuple[Dialect, ...] = ()
+    """What it speaks besides, at the same place, when ``dialect`` says so."""
+    envelope: Literal["bedrock", "vertex"] | None = None
     base_url: str | None = None
-    """None: the gateway starts it itself, on a socket of its own."""
-    credential: Literal["x-api-key", "authorization"]
+    """May hold ``{region}``, ``{project}`` and ``{resource}``. None: the gateway starts it itself."""
+    base_urls: dict[str, str] = {}
+    """Region -> base URL, for regions whose URL is made in another way."""
+    url_env: tuple[str, ...] = ()
+    """Environment variables that usually hold where it is."""
+    dated: Dated | None = None
+    variables: dict[Placeholder, tuple[str, ...]] = {}
+    """What its base URL needs -> environment variables that usually hold it; the first that is set counts."""
+    defaults: dict[Placeholder, str] = {}
+    """What its base URL needs -> what it is when nobody says."""
+    credential: KeyHeader
     """The header that carries its keys."""
+    signing: Literal["aws", "google", "entra"] | None = None
+    """How it is called without a key."""
+    service: str | None = None
+    """AWS: what signatures call the service. Entra: the scope of its tokens."""
     env: tuple[str, ...] = ()
     """Environment variables that usually hold its key; the first that is set counts."""
+    implicit: bool = True
+    """Whether that variable alone configures it; not where it is usually set for something else."""
     key: str | None = None
     """A key that is no secret, for a provider that takes any."""
+    keyless: bool = False
+    """It needs no key."""
+    list_models: ModelList = "asked"
+    """Where its list of models comes from."""
+    models_of: tuple[str, ...] = ()
+    """The tables of ``data/models.json`` that have its models; by default the one of its own name."""
+    quirks: dict[str, bool | int | str | None] = {}
+    """Fields of `asbru.dialects.codec.Quirks` that differ."""
     example_model: str
     """A model to show in examples."""
     source: str
     date: str
+    note: str | None = None
+    """What is uncertain."""
 
 
-def known_providers() -> dict[str, KnownProvider]:
+@cache
+def known_providers() -> Mapping[str, KnownProvider]:
     """Every known provider by name, in the order of the file."""
     tables = tomllib.loads(_FILE.read_text("utf-8"))
     return {name: msgspec.convert({"name": name, **table}, KnownProvider) for name, table in tables.items()}

@@ -1,36 +1,58 @@
 """A configured provider, ready to be called: its pool, and everything of a request's head that can be made at start.
 
 What it may be asked for and by whom is policy's; this only knows how to reach it.
+
+Base URLs. Operators write them with or without the version that is usual for the dialect (``/v1``). For the client's
+own dialect, whose targets begin with the version, it is taken off the base URL. For all others a base URL's path is
+meant as it stands, and the version is added only where there is no path; codecs give targets with it or without.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+import msgspec
+
 from asbru import __version__, config
+from asbru.dialects import registry
 from asbru.dialects.codec import Codec, Model, Quirks
 from asbru.policy.keys import Key
 from asbru.secrets import Secret
+from asbru.upstream.catalog import known_providers
+from asbru.upstream.credentials import Credential, credential_line, of_key
 from asbru.upstream.http1 import Limits, Origin, Pool, proxy_for, tls_context
 
-_OAUTH_PREFIX = "sk-ant-oat"  # Claude OAuth tokens are sent as bearer tokens, never as x-api-key
+if TYPE_CHECKING:
+    from asbru.upstream.facts import Facts
 
+__all__ = ["Upstream", "user_agent"]
 
-def credential_line(secret: Secret | None, header: str = "x-api-key") -> bytes:
-    """One credential as a header line for an Anthropic-dialect provider; nothing for none."""
-    if secret is None:
-        return b""
-    value = secret.reveal()
-    if header == "authorization" or value.startswith(_OAUTH_PREFIX):
-        return f"authorization: Bearer {value}\r\n".encode("latin-1")
-    return f"x-api-key: {value}\r\n".encode("latin-1")
+OWN_DIALECT = "anthropic"
+_VERSIONS = {"openai-chat": b"/v1", "openai-responses": b"/v1", "gemini": b"/v1beta"}
 
 
 class Upstream:
     """One provider's connections and the constant parts of its request heads."""
 
-    __slots__ = ("_constant", "_prefix", "base_url", "codec", "credentials", "name", "pool", "quirks", "settings")
+    __slots__ = (
+        "_constant",
+        "_facts",
+        "_host",
+        "_prefix",
+        "_version",
+        "base_url",
+        "codec",
+        "credentials",
+        "dialect",
+        "name",
+        "pool",
+        "quirks",
+        "settings",
+        "signs",
+    )
 
     def __init__(
         self,
@@ -49,11 +71,22 @@ class Upstream:
         self.name = name
         self.base_url = settings.base_url
         self.settings = settings
-        self.codec: Codec | None = None
+        self.dialect = settings.dialect or OWN_DIALECT
+        wrapped = f"{self.dialect}+{settings.envelope}" if settings.envelope else self.dialect
+        self.codec: Codec | None = None if wrapped == OWN_DIALECT else registry.codec(wrapped)
         """The translation to what the provider speaks; None for the client's own dialect, which is relayed."""
-        self.quirks = Quirks()
-        self.credentials = {key.name: credential_line(key.secret) for key in keys}
-        """Key name -> its header line."""
+        self.quirks = msgspec.convert(settings.quirks, Quirks)
+        self._facts: Facts | None = None
+        configured = {key.name: key for key in settings.keys}
+        self.credentials: dict[str, bytes | Credential] = {
+            key.name: of_key(name, settings, configured[key.name], environ)
+            if key.name in configured
+            else credential_line(key.secret, settings.credential or "x-api-key")
+            for key in keys
+        }
+        """Key name -> its header line, or what makes one for each request."""
+        self.signs = any(not isinstance(each, bytes) for each in self.credentials.values())
+        """Some key needs `ready`."""
         self.pool = Pool(
             origin,
             Limits(
@@ -67,18 +100,66 @@ class Upstream:
             ssl_context=tls_context(tls.ca_file, tls.client_cert_file, tls.client_key_file) if secure else None,
             proxy=proxy_for(origin, settings.proxy.reveal() if settings.proxy else None, environ),
         )
-        # Paths given to head() begin with /v1; operators write the base URL with or without it.
-        self._prefix = url.path.rstrip("/").removesuffix("/v1").encode("ascii")
-        self._constant = b" HTTP/1.1\r\nhost: %b\r\naccept-encoding: identity\r\n" % url.netloc.encode("idna")
+        path = url.path.rstrip("/").encode("ascii")
+        version = _VERSIONS.get(self.dialect, b"")
+        own = self.dialect == OWN_DIALECT
+        self._prefix = path.removesuffix(b"/v1") if own else path or version
+        self._version = version
+        self._host = url.netloc.encode("idna")
+        self._constant = b" HTTP/1.1\r\nhost: %b\r\naccept-encoding: identity\r\n" % self._host
+
+    @property
+    def relays(self) -> bool:
+        """Whether it speaks the client's own dialect, with what may go with it: threads, batches, files.
+
+        What signs is a cloud that speaks it: it has none of those, and an upload cannot be signed.
+        """
+        return self.codec is None and not self.signs
 
     def facts(self, model: str) -> Model:
         """What is known of a model."""
-        return Model()
+        return self._known().of(model)
 
-    def head(self, method: bytes, target: bytes, credential: bytes, forwarded: bytes, length: int | None) -> bytes:
+    def models(self) -> tuple[str, ...]:
+        """The models that are known to be there, for a provider that cannot be asked."""
+        return self._known().listed()
+
+    def _known(self) -> Facts:
+        if self._facts is None:
+            from asbru.upstream.facts import Facts  # a relay does not need it
+
+            known = known_providers().get(self.settings.like or self.name)
+            tables = () if known is None else known.models_of or (known.name,)
+            self._facts = Facts(tables, self.settings.model_facts)
+        return self._facts
+
+    def target(self, below: bytes) -> bytes:
+        """Path and query as they are sent, of a target below the base URL."""
+        return self._prefix + below.removeprefix(self._version)
+
+    def authorization(self, key: str, method: bytes, below: bytes, body: bytes) -> bytes:
+        """The header lines that authorise a request with one of the provider's keys; after `ready`."""
+        credential = self.credentials[key]
+        if isinstance(credential, bytes):
+            return credential
+        return credential.lines(method, self._host, self.target(below), body)
+
+    async def ready(self, key: str) -> None:
+        """Have what a key needs to authorise requests; raises `CredentialError`."""
+        credential = self.credentials[key]
+        if not isinstance(credential, bytes):
+            await credential.ready()
+
+    def direct_line(self, secret: Secret | None, header: str) -> bytes:
+        """The caller's own key: as it came to a provider of the same habits, otherwise as the provider expects it."""
+        usual = self.settings.credential or "x-api-key"
+        return credential_line(secret, header if usual == "x-api-key" else usual)
+
+    def head(self, method: bytes, below: bytes, credential: bytes, forwarded: bytes, length: int | None) -> bytes:
         """A complete request head; ``length`` None means a chunked body, a negative one no body at all.
 
-        ``target`` is path and query; ``credential`` and ``forwarded`` are header lines ended with CRLF.
+        ``below`` is path and query below the base URL; ``credential`` and ``forwarded`` are header lines ended with
+        CRLF.
         """
         if length is None:
             framing = b"transfer-encoding: chunked\r\n\r\n"
@@ -86,7 +167,14 @@ class Upstream:
             framing = b"\r\n"
         else:
             framing = b"content-length: %d\r\n\r\n" % length
+        target = below.removeprefix(self._version)
         return b"".join((method, b" ", self._prefix, target, self._constant, credential, forwarded, framing))
+
+    async def close(self) -> None:
+        """Close every connection, stop refreshing credentials."""
+        await self.pool.close()
+        moving = [each for each in self.credentials.values() if not isinstance(each, bytes)]
+        await asyncio.gather(*(each.close() for each in moving))
 
 
 def user_agent() -> bytes:
