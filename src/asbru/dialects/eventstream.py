@@ -5,8 +5,8 @@ that came before. Lengths and checksums are big-endian, 32 bits. A header is its
 byte and a value. Fact: docs.aws.amazon.com, Amazon Transcribe, "Event stream encoding"; the limits and the way values
 are read are botocore's.
 
-Contract: no I/O. Where the stream is cut into chunks makes no difference. Whatever is wrong with it is an
-`EventStreamError`; after one the reader is of no more use.
+Contract: no I/O. Where the stream is cut into chunks makes no difference, not even to what comes before damage: a
+`Reader` gives the frames up to there and says in ``error`` what is wrong with the rest.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Value = bool | int | bytes | str | UUID
 """A header's value; a byte, short, integer, long or timestamp (milliseconds) is an int."""
 
 _PRELUDE = Struct("!III")
-_CRC = Struct("!I")
+_LENGTH = _CRC = Struct("!I")
 _PRELUDE_BYTES = 12
 _FRAME_BYTES = _PRELUDE_BYTES + 4  # of a frame without headers and payload
 _MAX_KNOWN = 32
@@ -47,47 +47,44 @@ class Frame(NamedTuple):
 
 
 class Reader:
-    """Bytes in, frames out. `feed` raises `EventStreamError`."""
+    """Bytes in, frames out."""
 
-    __slots__ = ("_held", "_known")
+    __slots__ = ("_held", "_known", "error")
 
     def __init__(self) -> None:
         self._held = bytearray()
         self._known: dict[bytes, dict[str, Value]] = {}
+        self.error: EventStreamError | None = None
+        """What is wrong with the stream behind the frames that were given; from then on there are none."""
 
     def feed(self, data: bytes) -> list[Frame]:
-        """The frames that ``data`` completes."""
+        """The frames that ``data`` completes. Look at ``error`` when they have been dealt with."""
+        frames: list[Frame] = []
+        if self.error is not None:
+            return frames
         source: bytes | bytearray = data
         if self._held:
             self._held += data
             source = self._held
-        frames: list[Frame] = []
         start = 0
-        while len(source) - start >= _PRELUDE_BYTES:
-            total, headers, crc = _PRELUDE.unpack_from(source, start)
-            if crc32(source[start : start + 8]) != crc:
-                raise EventStreamError("the checksum of a frame's lengths is wrong")
-            if headers > MAX_HEADERS_BYTES or not _FRAME_BYTES <= total - headers <= _FRAME_BYTES + MAX_PAYLOAD_BYTES:
-                raise EventStreamError("a frame's length is out of bounds")
-            if len(source) - start < total:
-                break
-            frames.append(self._frame(bytes(source[start : start + total]), headers))
-            start += total
+        try:
+            while (total := _total(source, start)) is not None and len(source) - start >= total:
+                frames.append(self._frame(bytes(source[start : start + total])))
+                start += total
+        except EventStreamError as wrong:
+            self.error = wrong
+            self._held.clear()
+            return frames
         if source is data:
             self._held += data[start:]
         else:
             del self._held[:start]
         return frames
 
-    @property
-    def torn(self) -> bool:
-        """Whether a frame has begun that is not complete."""
-        return bool(self._held)
-
-    def _frame(self, raw: bytes, headers_bytes: int) -> Frame:
+    def _frame(self, raw: bytes) -> Frame:
         if crc32(raw[:-4]) != _CRC.unpack_from(raw, len(raw) - 4)[0]:
             raise EventStreamError("the checksum of a frame is wrong")
-        end = _PRELUDE_BYTES + headers_bytes
+        end = _PRELUDE_BYTES + _LENGTH.unpack_from(raw, 4)[0]
         block = raw[_PRELUDE_BYTES:end]
         # fast path: nearly all frames of a stream have the same few headers: 0.1 µs against 3 µs, measured with timeit;
         # `parse_headers` is the plain version.
@@ -97,6 +94,18 @@ class Reader:
             if len(block) <= _MAX_KNOWN_BYTES and len(self._known) < _MAX_KNOWN:
                 self._known[block] = headers
         return Frame(headers, raw[end:-4])
+
+
+def _total(source: bytes | bytearray, start: int) -> int | None:
+    """The length of the frame at ``start``; None while that is not here. Raises `EventStreamError`."""
+    if len(source) - start < _PRELUDE_BYTES:
+        return None
+    total, headers, crc = _PRELUDE.unpack_from(source, start)
+    if crc32(source[start : start + 8]) != crc:
+        raise EventStreamError("the checksum of a frame's lengths is wrong")
+    if headers > MAX_HEADERS_BYTES or not _FRAME_BYTES <= total - headers <= _FRAME_BYTES + MAX_PAYLOAD_BYTES:
+        raise EventStreamError("a frame's length is out of bounds")
+    return int(total)
 
 
 def parse_headers(block: bytes) -> dict[str, Value]:

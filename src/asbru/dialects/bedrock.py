@@ -1,0 +1,222 @@
+"""What both ways to Amazon Bedrock share: paths, families of models, betas, errors.
+
+Facts: botocore 1.44.5, ``bedrock-runtime`` (operations, exceptions and their statuses); the Bedrock user guide (beta
+features of Claude, inference profiles, CountTokens); contract/translation.md §8.4.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Literal
+from urllib.parse import quote
+
+import msgspec
+
+from asbru.dialects import faults
+from asbru.dialects.codec import Context, Fault
+from asbru.dialects.eventstream import Frame
+from asbru.dialects.losses import LossyError
+
+EVENT_STREAM = b"application/vnd.amazon.eventstream"
+
+# Paths
+
+
+def target(model: str, operation: str) -> bytes:
+    """The path of an operation; ``model`` is an id or an ARN, encoded as one segment. Raises `LossyError`."""
+    return f"/model/{segment(model)}/{operation}".encode("ascii")
+
+
+def segment(model: str) -> str:
+    """A model's name as one segment of a path; raises `LossyError` for one that would lead elsewhere."""
+    if not model.strip("."):
+        raise LossyError("model", "This is no model's name")
+    return quote(model, safe="")
+
+
+_PROFILE = re.compile(r"^(?:arn:[^/]*:(?:inference-profile|foundation-model)/)?(?:(?:global|apac|us-gov|[a-z]{2})\.)?")
+
+
+def base_model(model: str) -> str:
+    """The foundation model of an inference profile (``us.anthropic.…``): CountTokens takes no other name.
+
+    An application inference profile's ARN does not say which model it is for, and stays as it is.
+    """
+    return _PROFILE.sub("", model, count=1)
+
+
+# Models
+
+Family = Literal["claude", "nova", "openai", "gpt-oss", "other"]
+
+_FAMILIES: tuple[tuple[str, Family], ...] = (
+    ("claude", "claude"),
+    ("nova", "nova"),
+    ("gpt-oss", "gpt-oss"),
+    ("kimi", "gpt-oss"),  # the same reasoning_effort
+    ("openai.", "openai"),
+)
+
+
+def family(context: Context) -> Family:
+    """Whose additional fields a model takes. Where it is an ARN that says nothing, the client's name for it decides."""
+    for name in (context.model, context.shown_model):
+        for part, found in _FAMILIES:
+            if part in name:
+                return found
+    return "other"
+
+
+# Betas
+
+
+class Betas(msgspec.Struct, frozen=True):
+    """Which values of ``anthropic-beta`` a host of Claude takes; it refuses a request with any other."""
+
+    sent: Mapping[str, str]
+    """Value -> what the host calls it."""
+    needless: frozenset[str]
+    """Values that change nothing there: generally available, or only the name of a client."""
+    by_model: Mapping[str, re.Pattern[str]]
+    """Values that only some models take; the others do the same without."""
+
+    def divide(self, betas: Iterable[str], model: str) -> tuple[list[str], list[str]]:
+        """What is sent, and what is lost."""
+        sent: list[str] = []
+        lost: list[str] = []
+        for beta in dict.fromkeys(betas):
+            if beta in self.by_model:
+                if self.by_model[beta].search(model):
+                    sent.append(beta)
+            elif beta in self.sent:
+                sent.append(self.sent[beta])
+            elif beta not in self.needless:
+                lost.append(beta)
+        return list(dict.fromkeys(sent)), lost
+
+
+INTERLEAVED = "interleaved-thinking-2025-05-14"
+UP_TO_4_5 = re.compile(r"claude-(?:opus|sonnet)-4(?:-[015])?(?=[@-][0-9]{8}|-v[0-9]|$)")
+"""Claude 4 to 4.5: later models interleave by themselves, and Bedrock and Vertex refuse the value for them."""
+NEEDLESS = frozenset(
+    {
+        "claude-code-20250219",
+        "extended-cache-ttl-2025-04-11",
+        "max-tokens-3-5-sonnet-2024-07-15",
+        "oauth-2025-04-20",
+        "pdfs-2024-09-25",
+        "prompt-caching-2024-07-31",
+        "structured-outputs-2025-11-13",
+        "token-counting-2024-11-01",
+    }
+)
+BETAS = Betas(
+    # AWS, "Anthropic Claude Messages API: request", beta headers; LiteLLM's anthropic_beta_headers_config.json, as
+    # probed by its users; 2026-11-20.
+    sent={
+        "advanced-tool-use-2025-11-20": "tool-search-tool-2025-10-19",
+        **{
+            beta: beta
+            for beta in (
+                "compact-2026-01-12",
+                "computer-use-2024-10-22",
+                "computer-use-2025-01-24",
+                "computer-use-2025-11-24",
+                "context-1m-2025-08-07",
+                "context-management-2025-06-27",
+                "dangerous-tool-use-2026-09-03",
+                "dev-full-thinking-2025-05-14",
+                "effort-2025-11-24",
+                "fine-grained-tool-streaming-2025-05-14",
+                "mid-conversation-output-config-2026-07-01",
+                "mid-conversation-tool-changes-2026-07-01",
+                "output-128k-2025-02-19",
+                "thinking-binding-controls-2026-08-01",
+                "thinking-display-updates-2026-08-18",
+                "token-efficient-tools-2025-02-19",
+                "tool-examples-2025-10-29",
+                "tool-search-tool-2025-10-19",
+            )
+        },
+    },
+    needless=NEEDLESS,
+    by_model={INTERLEAVED: UP_TO_4_5},
+)
+
+# Errors
+
+_STATUS_BY_EXCEPTION: dict[str, int] = {
+    "accessdenied": 403,
+    "internalserver": 500,
+    "internalfailure": 500,
+    "modelerror": 500,
+    "modelnotready": 429,
+    "modelstreamerror": 500,
+    "modeltimeout": 504,
+    "resourcenotfound": 404,
+    "servicequotaexceeded": 429,
+    "serviceunavailable": 503,
+    "throttling": 429,
+    "validation": 400,
+}
+"""Name of an exception, in lower case and without ``Exception`` -> the status that stands for it."""
+
+_MODEL_PREFIX = "The model returned the following errors: "
+_NO_SUCH_MODEL = re.compile(
+    r"model identifier is invalid|on-demand throughput isn.t supported|model isn.t supported|end of its life",
+    re.IGNORECASE,
+)
+_NUMBERS = re.compile(r"\d+ tokens > \d+ maximum|maximum context length|maximum number of tokens")
+
+
+class _Error(msgspec.Struct):
+    message: str | None = None
+    Message: str | None = None
+    kind: str | None = msgspec.field(name="__type", default=None)
+    original_status: int | None = msgspec.field(name="originalStatusCode", default=None)
+    original_message: str | None = msgspec.field(name="originalMessage", default=None)
+
+
+_error = msgspec.json.Decoder(_Error).decode
+
+
+def fault(status: int, headers: Mapping[bytes, bytes], body: bytes) -> Fault:
+    """An error answer in the terms of the Messages API, whatever its body holds."""
+    error = _read(body)
+    kind = headers.get(b"x-amzn-errortype", b"").decode("latin-1") or error.kind or ""
+    return _fault(kind, status, error, headers)
+
+
+def exception(frame: Frame) -> Fault | None:
+    """The error that a frame of a stream is; None when it is none."""
+    if frame.headers.get(":message-type") == "event":
+        return None
+    kind = str(frame.headers.get(":exception-type") or frame.headers.get(":error-code") or "")
+    error = _read(frame.payload)
+    if error.message is None:
+        error.message = str(frame.headers.get(":error-message") or "")
+    return _fault(kind, error.original_status or 500, error, {})
+
+
+def _read(body: bytes) -> _Error:
+    try:
+        return _error(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return _Error(message=body[: faults.MAX_MESSAGE_CHARS].decode("utf-8", "replace"))
+
+
+def _fault(kind: str, status: int, error: _Error, headers: Mapping[bytes, bytes]) -> Fault:
+    """``kind`` is the exception's name as AWS writes it, perhaps with ``…#`` before it or ``:http…`` behind it."""
+    name = kind.partition(":")[0].rpartition("#")[2].lower().removesuffix("exception")
+    status = _STATUS_BY_EXCEPTION.get(name, status)
+    if name == "modelstreamerror" and error.original_status in (408, 429, 503, 529):
+        status = error.original_status
+    message = (error.original_message or error.message or error.Message or "").removeprefix(_MODEL_PREFIX)
+    if status == 400 and _NO_SUCH_MODEL.search(message[: faults.MAX_MESSAGE_CHARS]):
+        status = 404  # another candidate may have it
+    if status == 400 and _NUMBERS.search(message[: faults.MAX_MESSAGE_CHARS]):
+        return faults.too_long(message)
+    if not message and name:
+        message = f"Bedrock stopped with {kind.partition(':')[0].rpartition('#')[2][:64]}"
+    return faults.fault(status, message, headers)

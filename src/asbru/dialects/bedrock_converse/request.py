@@ -1,0 +1,301 @@
+"""A Messages request as a Converse request, and as one that counts its tokens.
+
+What Converse itself has no field for goes into ``additionalModelRequestFields``, which Bedrock merges into the body it
+gives the model: there Claude takes its own fields, Nova ``reasoningConfig``, others an effort. Facts: botocore 1.44.5;
+the Bedrock user guide; the Nova 2 user guide; what Converse took of each family in 2026 (LangChain, opencode, LiteLLM).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from typing import Any
+
+import msgspec
+
+from asbru.dialects import bedrock, stopping
+from asbru.dialects.bedrock import Family
+from asbru.dialects.bedrock_converse.conversation import Conversation, native, note_plain, without_blank
+from asbru.dialects.codec import Context, Sent
+from asbru.dialects.losses import Losses, LossyError
+from asbru.dialects.messages import Request, Tool, ToolUse
+from asbru.dialects.prepare import prepare, server_tool_field
+
+Json = dict[str, Any]
+
+OUTPUT_NAME = "structured_output"
+
+_MAX_STOP_SEQUENCES = 2500
+_BUDGETS = ((4096, "high"), (2048, "medium"), (0, "low"))
+_BETAS = frozenset(
+    {
+        "context-1m-2025-08-07",
+        "fine-grained-tool-streaming-2025-05-14",
+        "output-128k-2025-02-19",
+        "thinking-display-updates-2026-08-18",
+        "token-efficient-tools-2025-02-19",
+        bedrock.INTERLEAVED,
+    }
+)
+"""Those of `bedrock.BETAS` that need no field of the Messages API that Converse lacks."""
+_EFFORTS: dict[Family, dict[str, str]] = {
+    # Nova takes no limit of tokens with its highest effort.
+    "nova": {"minimal": "low", "high": "medium", "xhigh": "medium", "max": "medium"},
+    "gpt-oss": {"none": "low", "minimal": "low", "xhigh": "high", "max": "high"},
+    "openai": {"minimal": "low"},
+}
+"""Efforts that a family lacks -> the nearest that it has. Claude's are its own affair, others have none."""
+_METADATA = re.compile(r"[a-zA-Z0-9\s:_@$#=/+,.-]{1,256}").fullmatch
+
+_encode = msgspec.json.encode
+
+
+def encode(request: Request, context: Context, losses: Losses) -> Sent:
+    """See `Codec.encode`."""
+    work = _Work(request, context, losses)
+    body = work.body()
+    operation, accept = ("converse-stream", bedrock.EVENT_STREAM) if request.stream else ("converse", None)
+    return Sent(bedrock.target(context.model, operation), _encode(body), accept=accept)
+
+
+def encode_count(request: Request, context: Context, losses: Losses) -> Sent:
+    """See `Codec.encode_count`: CountTokens takes what the prompt is made of."""
+    body = _Work(request, context, losses).body()
+    counted = ("messages", "system", "toolConfig", "additionalModelRequestFields")
+    converse = {name: body[name] for name in counted if name in body}
+    target = bedrock.target(bedrock.base_model(context.model), "count-tokens")
+    return Sent(target, _encode({"input": {"converse": converse}}))
+
+
+class _Work:
+    """One request being written."""
+
+    __slots__ = ("_context", "_conversation", "_family", "_losses", "_more", "_request")
+
+    def __init__(self, request: Request, context: Context, losses: Losses) -> None:
+        self._family: Family = bedrock.family(context)
+        without_blank(request)
+        if self._family != "claude":
+            note_plain(request, losses)
+        kept = native(self._family) | ({"messages.system"} if context.facts.system_turns else set())
+        self._request = prepare(request, context, losses, native=kept)
+        self._context = context
+        self._losses = losses
+        self._conversation = Conversation(context, self._family, losses)
+        self._more: Json = {}
+        """``additionalModelRequestFields``."""
+
+    def body(self) -> Json:
+        request = self._request
+        body: Json = {"messages": self._conversation.messages(request)}
+        instruction, output = self._output()
+        system = self._system(instruction)
+        if system:
+            body["system"] = system
+        body["inferenceConfig"] = self._inference()
+        tools = self._tools()
+        if tools:
+            body["toolConfig"] = tools
+        self._thinking(output)
+        self._rest()
+        if output:
+            body["outputConfig"] = output
+        if self._more:
+            body["additionalModelRequestFields"] = self._more
+        if request.stop_sequences and self._family == "claude":
+            body["additionalModelResponseFieldPaths"] = ["/stop_sequence"]
+        if request.user_id:
+            body["requestMetadata"] = self._metadata(request.user_id)
+        return body
+
+    def _system(self, instruction: str) -> list[Json]:
+        system: list[Json] = []
+        for block in self._request.system:
+            system.append({"text": block.text})
+            system += self._conversation.cache_point(block.cache_control)
+        return [*system, {"text": instruction}] if instruction else system
+
+    def _inference(self) -> Json:
+        request, facts = self._request, self._context.facts
+        inference: Json = {"maxTokens": max(1, request.max_tokens)}
+        for name, field, value in (
+            ("temperature", "temperature", request.temperature),
+            ("top_p", "topP", request.top_p),
+        ):
+            if value is not None and facts.sampling is False:
+                self._losses.note("dropped", name, "this model takes none")
+            elif value is not None:
+                inference[field] = value
+        most = _MAX_STOP_SEQUENCES if self._family == "claude" else self._context.quirks.max_stop_sequences
+        sequences, self._context.stop_sequences = stopping.divide(request.stop_sequences, most, self._losses)
+        if sequences:
+            inference["stopSequences"] = sequences
+        return inference
+
+    # Tools
+
+    def _tools(self) -> Json:
+        request, choice = self._request, self._request.tool_choice
+        called = {block.name: None for turn in request.messages for block in turn.content if isinstance(block, ToolUse)}
+        if self._context.structured_tool is not None:
+            assert request.output_config is not None
+            assert request.output_config.format is not None
+            spec = {"name": OUTPUT_NAME, "inputSchema": {"json": request.output_config.format.schema}}
+            return {"tools": [{"toolSpec": spec}], "toolChoice": {"tool": {"name": OUTPUT_NAME}}}
+        tools = [made for index, tool in enumerate(request.tools) for made in self._tool(tool, f"tools.{index}")]
+        if called and not tools:
+            # Converse wants to know the tools of a conversation that has used some.
+            self._losses.note("approximated", "tool_use", "its tool is sent along, as far as it is known")
+            tools = [{"toolSpec": {"name": name, "inputSchema": {"json": {"type": "object"}}}} for name in called]
+        if not tools:
+            return {}
+        config: Json = {"tools": tools}
+        if choice is None:
+            return config
+        if choice.type == "none":
+            return self._no_choice(config, bool(called))
+        if choice.type != "auto":
+            if self._context.quirks.tool_choice_required:
+                config["toolChoice"] = {"any": {}} if choice.type == "any" else {"tool": {"name": choice.name or ""}}
+            else:
+                self._losses.note("dropped", "tool_choice", "this model cannot be made to call a tool")
+        if choice.disable_parallel_tool_use:
+            if self._family == "claude":
+                # Merged with `toolChoice`, which brings the type; both saying it is refused.
+                kind = {} if "toolChoice" in config else {"type": "auto"}
+                self._more["tool_choice"] = {**kind, "disable_parallel_tool_use": True}
+            else:
+                self._losses.note("dropped", "tool_choice.disable_parallel_tool_use", "not in the dialect")
+        return config
+
+    def _no_choice(self, config: Json, called: bool) -> Json:
+        if self._family == "claude":
+            self._more["tool_choice"] = {"type": "none"}
+            return config
+        if not called:
+            return {}
+        self._losses.note("approximated", "tool_choice", "the tools stay, because the conversation has used some")
+        return config
+
+    def _tool(self, tool: Tool, path: str) -> list[Json]:
+        if server_tool_field(tool) is not None:
+            if self._family != "nova":
+                raise LossyError(path, "Web search is not supported for this model")
+            return [{"systemTool": {"name": "nova_grounding"}}]
+        schema = tool.input_schema or {}
+        if schema.get("type") != "object":
+            schema = {"type": "object", **{name: value for name, value in schema.items() if name != "type"}}
+        spec: Json = {"name": tool.name, "inputSchema": {"json": schema}}
+        if tool.description and not tool.description.isspace():
+            spec["description"] = tool.description
+        if tool.strict is not None:
+            spec["strict"] = tool.strict
+        return [{"toolSpec": spec}, *self._conversation.cache_point(tool.cache_control, tools=True)]
+
+    # Output and thinking
+
+    def _output(self) -> tuple[str, Json]:
+        """An instruction for the system prompt, and ``outputConfig``; may set ``context.structured_tool``."""
+        request, context, facts = self._request, self._context, self._context.facts
+        wanted = request.output_config.format if request.output_config is not None else None
+        if wanted is None:
+            return "", {}
+        known = facts.structured_output
+        if context.quirks.json_schema and (known or (known is None and self._family not in ("nova", "other"))):
+            schema = {"schema": _encode(wanted.schema).decode(), "name": OUTPUT_NAME}
+            return "", {"textFormat": {"type": "json_schema", "structure": {"jsonSchema": schema}}}
+        thinks = request.thinking is not None and request.thinking.type != "disabled"  # then Claude cannot be forced
+        forced = not request.tools and context.quirks.tool_choice_required and facts.tools is not False
+        if forced and wanted.schema.get("type") == "object" and not (thinks and self._family == "claude"):
+            self._losses.note("emulated", "output_config.format", "by a tool that the model must call")
+            context.structured_tool = OUTPUT_NAME
+            return "", {}
+        self._losses.note("emulated", "output_config.format", "by an instruction; it is not enforced")
+        return (
+            "Answer with JSON that is valid against this JSON Schema, and with nothing else: no prose, no code fence.\n"
+            + _encode(wanted.schema).decode(),
+            {},
+        )
+
+    def _thinking(self, output: Json) -> None:
+        """Thinking and effort, into ``output`` or the additional fields."""
+        request = self._request
+        thinking = request.thinking
+        effort = request.output_config.effort if request.output_config is not None else None
+        if self._family == "claude":
+            if thinking is not None:
+                fields = (("type", thinking.type), ("budget_tokens", thinking.budget_tokens))
+                self._more["thinking"] = {
+                    name: value for name, value in (*fields, ("display", thinking.display)) if value is not None
+                }
+            if effort is not None:
+                output["effort"] = effort
+            return
+        field = "output_config.effort"
+        if thinking is not None and thinking.type in ("disabled", "between_tools"):
+            field, effort = "thinking.disabled", "none"
+        elif thinking is not None and thinking.type == "enabled" and effort is None:
+            field, budget = "thinking.budget_tokens", thinking.budget_tokens or 0
+            effort = next(name for least, name in _BUDGETS if budget >= least)
+        if effort is not None:
+            self._effort(effort, field)
+
+    def _effort(self, wanted: str, field: str) -> None:
+        """An effort for a model that is not Claude, in its family's words."""
+        family = self._family
+        efforts = _EFFORTS.get(family)
+        if efforts is None or self._context.facts.reasoning is False or _is_nova_1(family, self._context.model):
+            if wanted != "none":
+                self._losses.note("dropped", field, "the model does not think, or not by effort")
+            return
+        sent = efforts.get(wanted, wanted)
+        if family == "nova":
+            self._more["reasoningConfig"] = (
+                {"type": "disabled"} if sent == "none" else {"type": "enabled", "maxReasoningEffort": sent}
+            )
+        elif family == "gpt-oss":
+            self._more["reasoning_effort"] = sent
+        else:
+            self._more["reasoning"] = {"effort": sent}
+        if sent != wanted:
+            self._losses.note("approximated", field, f"{sent} is the nearest that this model has")
+        elif field == "thinking.budget_tokens":
+            self._losses.note("approximated", field, f"the effort {sent}")
+
+    def _rest(self) -> None:
+        request = self._request
+        if request.top_k is not None:
+            if self._family == "claude" and self._context.facts.sampling is not False:
+                self._more["top_k"] = request.top_k
+            elif self._family == "nova":
+                self._more["inferenceConfig"] = {"topK": request.top_k}
+            else:
+                self._losses.note("dropped", "top_k", "this model takes none")
+        if self._family == "claude":
+            betas, _ = bedrock.BETAS.divide(self._context.betas, self._context.model)
+            betas = [beta for beta in betas if beta in _BETAS]
+            if betas:
+                self._more["anthropic_beta"] = betas
+
+    def _metadata(self, user_id: str) -> dict[str, str]:
+        self._losses.meet("metadata.user_id")
+        found = {"user_id": _digest(user_id)}
+        session = self._context.session_id
+        if session and _METADATA(session):
+            found["session_id"] = session
+        return found
+
+
+def _is_nova_1(family: Family, model: str) -> bool:
+    """Nova thinks from its second generation on."""
+    return family == "nova" and "nova-2" not in model
+
+
+def _digest(user_id: str) -> str:
+    """A stable, meaningless name for the end user; Claude Code's, which is an object, without its session."""
+    try:
+        named = msgspec.json.decode(user_id, type=Json)
+    except (msgspec.DecodeError, UnicodeError):
+        return hashlib.sha256(user_id.encode("utf-8", "surrogatepass")).hexdigest()
+    named.pop("session_id", None)
+    return hashlib.sha256(msgspec.json.encode(named, order="sorted")).hexdigest()
