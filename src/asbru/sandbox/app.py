@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import urllib.parse
 from collections.abc import Awaitable, Callable
+from typing import NamedTuple
 
 import msgspec
 
@@ -24,6 +25,8 @@ from asbru.sandbox.multipart import Form, boundary_of
 from asbru.sandbox.request import Request
 from asbru.sandbox.script import compose
 from asbru.sandbox.shape import Shape
+from asbru.sandbox.speech import Speech
+from asbru.sandbox.speeches import SPEECHES
 from asbru.sandbox.threads import Threads
 from asbru.sandbox.validate import Caller
 from asbru.server.exchange import Exchange, Handler
@@ -75,9 +78,13 @@ class Sandbox:
         self.aliases = {profile.alias: profile.id for profile in profiles if profile.alias}
 
     async def handle(self, exchange: Exchange) -> None:
-        reply = Reply(exchange)
+        spoken = speaking(exchange)
+        reply = Reply(exchange) if spoken is None else spoken.speech.reply(exchange)
         try:
-            await self.dispatch(exchange, reply)
+            if spoken is None:
+                await self.dispatch(exchange, reply)
+            else:
+                await self.speak(exchange, reply, spoken)
         except ApiError as error:
             await reply.error(error)
         except GatewayError as error:
@@ -96,6 +103,35 @@ class Sandbox:
             allowed = ", ".join(methods).encode()
             raise ApiError(405, "Method Not Allowed", headers=[(b"allow", allowed)])
         await action(self, Call(exchange, reply, callers.check(exchange.headers), ids))
+
+    # Other dialects
+
+    async def speak(self, exchange: Exchange, reply: Reply, spoken: Spoken) -> None:
+        """A request in another provider's dialect: heard, answered from the same script, said in that dialect."""
+        speech = spoken.speech
+        speech.check(exchange.headers)
+        body = await exchange.body(self.settings.max_body_bytes)
+        reply.identify(digest(body))
+        try:
+            value: object = msgspec.json.decode(body)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise invalid(f"The request body is not valid JSON: {error}") from error
+        heard = speech.hear(spoken.route, spoken.ids, exchange.query, value)
+        shape = request_fields.COUNT_TOKENS if heard.count else request_fields.MESSAGE
+        request, name = self.read(heard.messages, SPOKEN, shape)
+        failure = failures.failure_of(name, callers.retry_count(exchange.headers))
+        hang_s = self.settings.hang_s
+        if await failures.before(failure, reply, name, stream=heard.stream, hang_s=hang_s):
+            return
+        if heard.count:
+            await failures.whole(failure, reply, name, speech.count(tokens.cached(request).total), hang_s)
+            return
+        answer = compose(request, name, models.profile_of(name.model))
+        if heard.stream:
+            events = speech.events(answer, heard, name.options.chunks)
+            await failures.streamed(failure, reply, name, events, hang_s)
+        else:
+            await failures.whole(failure, reply, name, speech.whole(answer, heard), hang_s)
 
     # Messages
 
@@ -294,12 +330,57 @@ ROUTES: dict[str, dict[str, Action]] = {
 """What is asked for by path (``*`` stands for an id) and method."""
 
 
+# What a request of another dialect becomes is a Messages request of the first version, with everything it may hold.
+SPOKEN = Caller("2023-06-01", frozenset({"mcp-client-2025-11-20"}))
+
+
+class Spoken(NamedTuple):
+    """Which dialect a request is in."""
+
+    speech: Speech
+    route: str
+    ids: tuple[str, ...]
+
+
+def speaking(exchange: Exchange) -> Spoken | None:
+    """The dialect of a request, by its path; None for Anthropic's own."""
+    if exchange.method != "POST":
+        return None
+    asked = parts_of(exchange.path)
+    for speech in SPEECHES:
+        for route in speech.routes:
+            ids = fit(route, asked)
+            if ids is not None:
+                return Spoken(speech, route, ids)
+    return None
+
+
+def parts_of(path: bytes) -> list[str]:
+    return [urllib.parse.unquote(part) for part in path.decode("latin-1").split("/")[1:]]
+
+
+def fit(route: str, asked: list[str]) -> tuple[str, ...] | None:
+    """The ids in a path that fits the route; None when it does not. ``*:name`` is an id followed by ``:name``."""
+    parts = route.split("/")
+    if len(parts) != len(asked):
+        return None
+    ids: list[str] = []
+    for part, given in zip(parts, asked, strict=True):
+        star, colon, verb = part.partition(":")
+        if star == "*":
+            if not given.endswith(colon + verb) or not given.removesuffix(colon + verb):
+                return None
+            ids.append(given.removesuffix(colon + verb))
+        elif part != given:
+            return None
+    return tuple(ids)
+
+
 def match(path: bytes) -> tuple[dict[str, Action], tuple[str, ...]]:
     """The methods of a path's route and the ids in it; raises `ApiError` (404) when there is none."""
-    asked = [urllib.parse.unquote(part) for part in path.decode("latin-1").split("/")[1:]]
+    asked = parts_of(path)
     for route, methods in ROUTES.items():
-        parts = route.split("/")
-        pairs = list(zip(parts, asked, strict=False))
-        if len(parts) == len(asked) and all(part in ("*", given) and given for part, given in pairs):
-            return methods, tuple(given for part, given in pairs if part == "*")
+        ids = fit(route, asked)
+        if ids is not None:
+            return methods, ids
     raise ApiError(404, "Not found")

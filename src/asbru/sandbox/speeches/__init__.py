@@ -1,0 +1,7 @@
+"""The dialects that the sandbox speaks besides Anthropic's own."""
+
+from __future__ import annotations
+
+from asbru.sandbox.speech import Speech
+
+SPEECHES: tuple[Speech, ...] = ()
