@@ -24,6 +24,12 @@ _TOO_LONG = frozenset(
 _BILLING = frozenset({"insufficient_quota", "billing_hard_limit_reached", "billing_not_active", "payment_required"})
 _NO_MODEL = frozenset({"model_not_found", "invalid_model"})
 _POLICY = frozenset({"content_policy_violation", "content_filter", "content_policy", "refusal"})
+_OF_THE_PROMPT = """
+    invalid_image invalid_image_format invalid_base64_image invalid_image_url invalid_image_mode image_too_large
+    image_too_small image_parse_error image_content_policy_violation image_file_too_large image_file_not_found
+    unsupported_image_media_type empty_image_file failed_to_download_image bio_policy misalignment_policy_violation
+    data_residency_mismatch
+"""  # of the codes that a failed response of the Responses API may have
 _STATUS = {
     # Where an error comes inside an answer there is no status; its words stand for one.
     "rate_limit_exceeded": 429,
@@ -39,7 +45,9 @@ _STATUS = {
     "provider_overloaded": 529,
     "server_overloaded": 529,
     "service_unavailable": 503,
-}
+    "server_is_overloaded": 529,
+    "slow_down": 529,
+} | dict.fromkeys(_OF_THE_PROMPT.split(), 400)
 _NOT_THE_CLIENTS = frozenset({"authentication_error", "permission_error"})
 
 _decode = msgspec.json.Decoder(Json).decode
