@@ -57,9 +57,11 @@ class GoogleTokens:
             if self._credentials is None:
                 self._credentials = self._load()
             self._credentials.refresh(_transport)
-        except (GoogleAuthError, OSError, ValueError) as error:
+        except (GoogleAuthError, OSError) as error:
             # The second argument of google-auth's errors is the response, which nobody needs to see.
             raise CredentialError(f"Google Cloud: {error.args[0] if error.args else type(error).__name__}") from None
+        except (ValueError, TypeError, KeyError) as error:  # what its parsing raises for an answer or file it dislikes
+            raise CredentialError(f"Google Cloud: no sense can be made of it ({type(error).__name__})") from None
         token, expiry = self._credentials.token, self._credentials.expiry
         if not token:
             raise CredentialError("Google Cloud: the answer holds no token")
