@@ -149,7 +149,15 @@ def test_models_and_threads_outlive_a_reload() -> None:
                 assert (await ask(gateway, asked("n-1"))).value(b"x-asbru-provider") == "b"  # in the same turn
                 body = asked() | {"thread": {"type": "continue", "previous_message_id": "msg_test1"}}
                 assert (await ask(gateway, body)).status == 200
-                assert a.seen[0].key == a.seen[1].key
+                home = a.seen[0].key
+                assert a.seen[1].key == home
+                # A key that is no longer there cannot go on with what it began.
+                config["providers"]["a"] = provider(a, *({"sk-one", "sk-two"} - {home}), "sk-three")
+                old = gateway.app.gateway
+                gateway.app.reload()
+                await until(lambda: gateway.app.gateway is not old)
+                reply = await ask(gateway, body)
+                assert reply.json["error"]["details"] == {"error_code": "thread_unsupported_request"}
 
     run(main())
 
