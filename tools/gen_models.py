@@ -96,13 +96,12 @@ def table(rows: Mapping[str, Mapping[str, Any]], source: str, date: str) -> Tabl
     models: dict[str, dict[str, int]] = {name: {} for name in dict.fromkeys(PROVIDERS.values())}
     for provider, name, row in chosen(rows):
         entry = entry_of(model(provider, name, row))
-        if entry:
-            models[provider].setdefault(name, entries.setdefault(entry, len(entries)))
+        if entry and name not in models[provider]:
+            models[provider][name] = entries.setdefault(entry, len(entries))
     names: dict[str, int] = {}
     for provider in (*MAKERS, *HOSTS):
         for name, index in models[provider].items():
             names.setdefault(canonical(name), index)
-    models.pop("meta")
     return Table(source=source, date=date, fields=FIELDS, entries=tuple(entries), models=models, names=names)
 
 

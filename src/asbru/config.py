@@ -233,6 +233,8 @@ class ModelFacts(Section, frozen=True):
     """It calls tools; false refuses requests with tools."""
     structured_output: bool | None = None
     """It keeps to a JSON schema by itself."""
+    system_turns: bool | None = None
+    """It takes messages with role ``system`` in mid-conversation."""
 
 
 Dialect = Literal["anthropic", "openai-chat", "openai-responses", "gemini", "bedrock-converse"]
