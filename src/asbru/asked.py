@@ -117,6 +117,15 @@ class Asked:
         return splice.replace(self.body, self._members, changes) if changes else self.body
 
     @property
+    def wrappable(self) -> splice.Members:
+        """The top level of the body without what was said to the gateway and without foreign reasoning.
+
+        For a host of the client's own dialect that wraps it; raises `splice.SpliceError` as `relayed` does.
+        """
+        body = foreign.without_sealed(self._with_model(self.model))
+        return self._members if body is self.body else splice.split(body)
+
+    @property
     def translatable(self) -> bytes:
         """The body without what was said to the gateway, for a codec to read."""
         return self._with_model(self.model)

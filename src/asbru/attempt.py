@@ -237,11 +237,11 @@ async def _judge(call: Call, request: Request, answer: Answer, own: bool) -> Non
         await _refused(answer, own)
     if answer.translation is not None and request.message:
         if request.stream and not content_type.startswith(b"application/json"):
-            answer.headers = translate.own_headers(answer.headers, EVENT_STREAM)
+            answer.headers = answer.translation.headers_back(answer.headers, EVENT_STREAM)
             await _until_content(call, answer, own)
         else:
             answer.body = answer.translation.message(await response.read_all(MAX_MESSAGE_BYTES))
-            answer.headers = translate.own_headers(answer.headers, [])
+            answer.headers = answer.translation.headers_back(answer.headers, [])
             _as_asked(answer, streamed=False, stream=request.stream)
         return
     streamed = content_type.startswith(b"text/event-stream")
@@ -253,7 +253,7 @@ async def _judge(call: Call, request: Request, answer: Answer, own: bool) -> Non
     answer.body = await response.read_all(MAX_MESSAGE_BYTES)
     if answer.translation is not None:
         answer.body = answer.translation.count(answer.body)
-        answer.headers = translate.own_headers(answer.headers, JSON)
+        answer.headers = answer.translation.headers_back(answer.headers, JSON)
     if request.message:
         if streamed:
             watch = Watch()
@@ -274,7 +274,7 @@ async def _refused(answer: Answer, own: bool) -> None:
     if answer.translation is not None:
         fault = answer.translation.fault(answer.status, answer.headers, answer.body)
         answer.status, answer.body = fault.status, fault.body
-        answer.headers = translate.own_headers(answer.headers, fault.headers)
+        answer.headers = answer.translation.headers_back(answer.headers, fault.headers)
         retry_after_s = fault.retry_after_s if fault.retry_after_s is not None else retry_after_s
     outcome = Outcome("status", answer.status, retry_after_s, own)
     raise Failure(answer.target, answer.index, outcome, answer=answer)

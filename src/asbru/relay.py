@@ -25,8 +25,9 @@ def answer_headers(call: Call, answer: Answer, cost_usd: float | None = None) ->
     identity = call.request_id.encode("ascii")
     upstream_ms = b"%d" % answer.attempt.duration_ms
     headers = downstream(answer.headers)
-    if answer.attempt.upstream_request_id is None:
-        headers.append((b"request-id", identity))
+    if not any(name == b"request-id" for name, _ in headers):
+        theirs = answer.attempt.upstream_request_id  # by another name, such as AWS's
+        headers.append((b"request-id", identity if theirs is None else theirs.encode("latin-1")))
     headers += _served_by(answer.target.provider, answer.attempt.model)
     headers += (
         (b"x-asbru-request-id", identity),

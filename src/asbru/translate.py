@@ -1,27 +1,27 @@
-"""A request on its way to a provider that speaks another dialect, and that provider's answer on its way back.
+"""A request on its way to a provider that speaks another dialect, or the client's own in an envelope, and that
+provider's answer on its way back.
 
-One `Translation` belongs to one candidate of one exchange: the request as the codec encoded it, what was lost, and the
-decoder of the answer. Relaying knows nothing of it. What cannot be carried, or under strict may not be lost, is
-`CannotCarry`: a 400 that names it.
+One `Translation` belongs to one candidate of one exchange: the request as the codec encoded it or the envelope wrapped
+it, what was lost, and what reads the answer. Relaying knows nothing of it. What cannot be carried, or under strict may
+not be lost, is `CannotCarry`: a 400 that names it.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import NamedTuple
 
 import msgspec
 
 from asbru.asked import Asked
 from asbru.call import Call, header_text
-from asbru.dialects import messages, whole
-from asbru.dialects.codec import Codec, Context, Decoder, Sent
+from asbru.dialects import messages, splice, whole
+from asbru.dialects.codec import Codec, Context, Decoder, Envelope, Fault, Sent, Unwrapper
 from asbru.dialects.losses import Losses, LossyError
 from asbru.dialects.message_stream import StreamError
 from asbru.errors import GatewayError, Headers
 from asbru.upstream.providers import Upstream
 
-_JSON_LINES = b"content-type: application/json\r\naccept: application/json\r\n"
-_STREAM_LINES = b"content-type: application/json\r\naccept: text/event-stream\r\n"
 _KEPT = frozenset({b"retry-after", b"retry-after-ms", b"date"})
 
 
@@ -42,58 +42,43 @@ class Refusal(NamedTuple):
     retry_after_s: float | None
 
 
-class Translation:
-    """One candidate's request and the way back."""
+class Translation(ABC):
+    """One candidate's request and the way back: translated, or in an envelope."""
 
-    __slots__ = ("_codec", "_context", "_decoder", "_request_id", "headers", "losses", "sent")
+    __slots__ = ("_request_id", "headers", "losses", "sent")
 
-    def __init__(
-        self, codec: Codec, context: Context, sent: Sent, losses: Losses, request_id: str, stream: bool
-    ) -> None:
-        self._codec = codec
-        self._context = context
-        self._decoder: Decoder | None = None
+    def __init__(self, sent: Sent, losses: Losses, request_id: str, stream: bool) -> None:
         self._request_id = request_id
         self.sent = sent
         self.losses = losses
-        self.headers = (_STREAM_LINES if stream else _JSON_LINES) + sent.headers
+        accept = sent.accept or (b"text/event-stream" if stream else b"application/json")
+        self.headers = b"content-type: application/json\r\naccept: %b\r\n%b" % (accept, sent.headers)
 
+    @abstractmethod
     def feed(self, data: bytes) -> bytes:
         """Bytes of a streamed answer -> Anthropic events; ends with an error event where they make no sense."""
-        if self._decoder is None:
-            self._decoder = self._codec.decoder(self._context)
-        decoder = self._decoder
-        try:
-            return decoder.feed(data)
-        except StreamError as error:
-            decoder.stream.fail(error.type, error.message)
-            return decoder.stream.take()
 
-    @property
-    def ended(self) -> bool:
-        """Whether the stream has had its last event, whatever the upstream still sends."""
-        return self._decoder is not None and self._decoder.stream.ended
-
+    @abstractmethod
     def end(self) -> bytes:
         """The streamed answer has ended."""
-        if self._decoder is None:
-            self._decoder = self._codec.decoder(self._context)
-        return self._decoder.end()
 
+    @abstractmethod
     def message(self, body: bytes) -> bytes:
         """A whole answer -> a Message; raises `StreamError`."""
-        try:
-            return whole.join(self._codec.decode(body, self._context).take())
-        except whole.JoinError as error:
-            raise StreamError(str(error)) from None
 
+    @abstractmethod
     def count(self, body: bytes) -> bytes:
         """A count of tokens; raises `StreamError`."""
-        return msgspec.json.encode({"input_tokens": self._codec.decode_count(body)})
 
+    @abstractmethod
     def fault(self, status: int, headers: Headers, body: bytes) -> Refusal:
         """An error answer -> an error of the Messages API."""
-        fault = self._codec.fault(status, dict(headers), body)
+
+    @abstractmethod
+    def headers_back(self, upstream: Headers, own: Headers) -> Headers:
+        """The headers of an answer: the provider's as far as they mean the same to the client, and our own."""
+
+    def _refusal(self, fault: Fault) -> Refusal:
         error = {
             "type": "error",
             "error": {"type": fault.type, "message": fault.message},
@@ -105,23 +90,101 @@ class Translation:
         return Refusal(fault.status, own, msgspec.json.encode(error), fault.retry_after_s)
 
 
+class _Translated(Translation):
+    """By a codec: nothing of the provider's own wire format comes through."""
+
+    __slots__ = ("_codec", "_context", "_decoder")
+
+    def __init__(
+        self, codec: Codec, context: Context, sent: Sent, losses: Losses, request_id: str, stream: bool
+    ) -> None:
+        super().__init__(sent, losses, request_id, stream)
+        self._codec = codec
+        self._context = context
+        self._decoder: Decoder | None = None
+
+    def feed(self, data: bytes) -> bytes:
+        if self._decoder is None:
+            self._decoder = self._codec.decoder(self._context)
+        decoder = self._decoder
+        try:
+            return decoder.feed(data)
+        except StreamError as error:
+            decoder.stream.fail(error.type, error.message)
+            return decoder.stream.take()
+
+    def end(self) -> bytes:
+        if self._decoder is None:
+            self._decoder = self._codec.decoder(self._context)
+        return self._decoder.end()
+
+    def message(self, body: bytes) -> bytes:
+        try:
+            return whole.join(self._codec.decode(body, self._context).take())
+        except whole.JoinError as error:
+            raise StreamError(str(error)) from None
+
+    def count(self, body: bytes) -> bytes:
+        return msgspec.json.encode({"input_tokens": self._codec.decode_count(body)})
+
+    def fault(self, status: int, headers: Headers, body: bytes) -> Refusal:
+        return self._refusal(self._codec.fault(status, dict(headers), body))
+
+    def headers_back(self, upstream: Headers, own: Headers) -> Headers:
+        return [header for header in upstream if header[0] in _KEPT] + own
+
+
+class _Wrapped(Translation):
+    """In an envelope: what the model said, and every header, comes through as it came."""
+
+    __slots__ = ("_envelope", "_unwrapper")
+
+    def __init__(self, envelope: Envelope, sent: Sent, losses: Losses, request_id: str, stream: bool) -> None:
+        super().__init__(sent, losses, request_id, stream)
+        self._envelope = envelope
+        self._unwrapper: Unwrapper | None = None
+
+    def feed(self, data: bytes) -> bytes:
+        if self._unwrapper is None:
+            self._unwrapper = self._envelope.unwrapper()
+        return self._unwrapper.feed(data)
+
+    def end(self) -> bytes:
+        return b""  # whether the message was complete is seen in its events
+
+    def message(self, body: bytes) -> bytes:
+        return body
+
+    def count(self, body: bytes) -> bytes:
+        return self._envelope.unwrap_count(body)
+
+    def fault(self, status: int, headers: Headers, body: bytes) -> Refusal:
+        fault = self._envelope.fault(status, dict(headers), body)
+        return Refusal(status, [], body, None) if fault is None else self._refusal(fault)
+
+    def headers_back(self, upstream: Headers, own: Headers) -> Headers:
+        named = {name for name, _ in own}
+        return [header for header in upstream if header[0] not in named] + own
+
+
 def translation(call: Call, asked: Asked, upstream: Upstream, model: str, stream: bool) -> Translation:
     """The request in the upstream's dialect; raises `CannotCarry`, or `GatewayError` for a body that is no request."""
-    context, sent, losses = _translate(call, asked, upstream, model, count=call.record.route == "count_tokens")
+    codec = upstream.codec
+    assert codec is not None
+    context = _context(call, asked, upstream, model)
+    losses = Losses(codec.fidelity)
+    sent = _sent(codec, asked, context, losses, count=call.record.route == "count_tokens")
     if losses.found and (upstream.settings.strict or call.ingress.flag(b"x-asbru-strict")):
         header = (b"x-asbru-loss", header_text(losses.header()))
         message = f"{upstream.name} cannot carry this request without loss: {losses.header()}"
         raise CannotCarry(GatewayError("invalid_request", message, headers=[header]))
-    assert upstream.codec is not None
-    return Translation(upstream.codec, context, sent, losses, call.request_id, stream)
+    if isinstance(codec, Envelope):
+        return _Wrapped(codec, sent, losses, call.request_id, stream)
+    return _Translated(codec, context, sent, losses, call.request_id, stream)
 
 
-def _translate(
-    call: Call, asked: Asked, upstream: Upstream, model: str, *, count: bool
-) -> tuple[Context, Sent, Losses]:
-    codec = upstream.codec
-    assert codec is not None
-    context = Context(
+def _context(call: Call, asked: Asked, upstream: Upstream, model: str) -> Context:
+    return Context(
         provider=upstream.name,
         model=model,
         shown_model=asked.model,
@@ -132,22 +195,27 @@ def _translate(
         betas=call.ingress.betas,
         session_id=call.record.session_id,
     )
-    losses = Losses(codec.fidelity)
+
+
+def _sent(codec: Codec | Envelope, asked: Asked, context: Context, losses: Losses, *, count: bool) -> Sent:
+    """The request as it goes upstream; what of it is lost is in ``losses``."""
     try:
-        request = messages.parse(asked.translatable, counting=count)
-        sent = codec.encode_count(request, context, losses) if count else codec.encode(request, context, losses)
-    except messages.MessagesError as error:
+        if isinstance(codec, Envelope):
+            wrap = codec.wrap_count if count else codec.wrap
+            return wrap(asked.wrappable, context, losses)
+        encode = codec.encode_count if count else codec.encode
+        return encode(messages.parse(asked.translatable, counting=count), context, losses)
+    except (messages.MessagesError, splice.SpliceError) as error:
         raise GatewayError("invalid_request", str(error)) from None
     except LossyError as error:
         raise CannotCarry(GatewayError("invalid_request", error.message, details=error.details)) from None
-    return context, sent, losses
 
 
 def losses(call: Call, asked: Asked, upstream: Upstream, model: str) -> Losses | None:
     """What would be lost at this candidate, for a dry run; None when it is relayed. Raises as `translation` does."""
-    return None if upstream.codec is None else _translate(call, asked, upstream, model, count=False)[2]
-
-
-def own_headers(upstream: Headers, own: Headers) -> Headers:
-    """The headers of a translated answer: of the provider's own only those that mean the same in both dialects."""
-    return [header for header in upstream if header[0] in _KEPT] + own
+    codec = upstream.codec
+    if codec is None:
+        return None
+    found = Losses(codec.fidelity)
+    _sent(codec, asked, _context(call, asked, upstream, model), found, count=False)
+    return found

@@ -1,13 +1,13 @@
-"""What both ways to Amazon Bedrock share: paths, families of models, betas, errors.
+"""What both ways to Amazon Bedrock share: paths, families of models, errors.
 
-Facts: botocore 1.44.5, ``bedrock-runtime`` (operations, exceptions and their statuses); the Bedrock user guide (beta
-features of Claude, inference profiles, CountTokens); contract/translation.md §8.4.
+Facts: botocore 1.44.5, ``bedrock-runtime`` (operations, exceptions and their statuses); the Bedrock user guide
+(inference profiles, CountTokens); contract/translation.md §8.4.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Literal
 from urllib.parse import quote
 
@@ -25,14 +25,9 @@ EVENT_STREAM = b"application/vnd.amazon.eventstream"
 
 def target(model: str, operation: str) -> bytes:
     """The path of an operation; ``model`` is an id or an ARN, encoded as one segment. Raises `LossyError`."""
-    return f"/model/{segment(model)}/{operation}".encode("ascii")
-
-
-def segment(model: str) -> str:
-    """A model's name as one segment of a path; raises `LossyError` for one that would lead elsewhere."""
     if not model.strip("."):
-        raise LossyError("model", "This is no model's name")
-    return quote(model, safe="")
+        raise LossyError("model", "This is no model's name")  # as a path it would lead elsewhere
+    return f"/model/{quote(model, safe='')}/{operation}".encode("ascii")
 
 
 _PROFILE = re.compile(r"^(?:arn:[^/]*:(?:inference-profile|foundation-model)/)?(?:(?:global|apac|us-gov|[a-z]{2})\.)?")
@@ -67,82 +62,6 @@ def family(context: Context) -> Family:
                 return found
     return "other"
 
-
-# Betas
-
-
-class Betas(msgspec.Struct, frozen=True):
-    """Which values of ``anthropic-beta`` a host of Claude takes; it refuses a request with any other."""
-
-    sent: Mapping[str, str]
-    """Value -> what the host calls it."""
-    needless: frozenset[str]
-    """Values that change nothing there: generally available, or only the name of a client."""
-    by_model: Mapping[str, re.Pattern[str]]
-    """Values that only some models take; the others do the same without."""
-
-    def divide(self, betas: Iterable[str], model: str) -> tuple[list[str], list[str]]:
-        """What is sent, and what is lost."""
-        sent: list[str] = []
-        lost: list[str] = []
-        for beta in dict.fromkeys(betas):
-            if beta in self.by_model:
-                if self.by_model[beta].search(model):
-                    sent.append(beta)
-            elif beta in self.sent:
-                sent.append(self.sent[beta])
-            elif beta not in self.needless:
-                lost.append(beta)
-        return list(dict.fromkeys(sent)), lost
-
-
-INTERLEAVED = "interleaved-thinking-2025-05-14"
-UP_TO_4_5 = re.compile(r"claude-(?:opus|sonnet)-4(?:-[015])?(?=[@-][0-9]{8}|-v[0-9]|$)")
-"""Claude 4 to 4.5: later models interleave by themselves, and Bedrock and Vertex refuse the value for them."""
-NEEDLESS = frozenset(
-    {
-        "claude-code-20250219",
-        "extended-cache-ttl-2025-04-11",
-        "max-tokens-3-5-sonnet-2024-07-15",
-        "oauth-2025-04-20",
-        "pdfs-2024-09-25",
-        "prompt-caching-2024-07-31",
-        "structured-outputs-2025-11-13",
-        "token-counting-2024-11-01",
-    }
-)
-BETAS = Betas(
-    # AWS, "Anthropic Claude Messages API: request", beta headers; LiteLLM's anthropic_beta_headers_config.json, as
-    # probed by its users; 2026-11-20.
-    sent={
-        "advanced-tool-use-2025-11-20": "tool-search-tool-2025-10-19",
-        **{
-            beta: beta
-            for beta in (
-                "compact-2026-01-12",
-                "computer-use-2024-10-22",
-                "computer-use-2025-01-24",
-                "computer-use-2025-11-24",
-                "context-1m-2025-08-07",
-                "context-management-2025-06-27",
-                "dangerous-tool-use-2026-09-03",
-                "dev-full-thinking-2025-05-14",
-                "effort-2025-11-24",
-                "fine-grained-tool-streaming-2025-05-14",
-                "mid-conversation-output-config-2026-07-01",
-                "mid-conversation-tool-changes-2026-07-01",
-                "output-128k-2025-02-19",
-                "thinking-binding-controls-2026-08-01",
-                "thinking-display-updates-2026-08-18",
-                "token-efficient-tools-2025-02-19",
-                "tool-examples-2025-10-29",
-                "tool-search-tool-2025-10-19",
-            )
-        },
-    },
-    needless=NEEDLESS,
-    by_model={INTERLEAVED: UP_TO_4_5},
-)
 
 # Errors
 

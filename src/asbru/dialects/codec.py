@@ -1,4 +1,5 @@
-"""What a translating dialect is: a sans-I/O codec between Messages and one provider's wire format.
+"""What a translating dialect is: a sans-I/O codec between Messages and one provider's wire format; and what an envelope
+is, for a provider that speaks Messages, but wants it wrapped.
 
 A codec holds no state; everything about one request is in its `Context`. Bytes and structs in, bytes and structs out;
 no clock, no network. Its request side tells `Losses` what it could not carry exactly; its response side tells a
@@ -8,6 +9,7 @@ no clock, no network. Its request side tells `Losses` what it could not carry ex
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Protocol
 
@@ -16,6 +18,7 @@ import msgspec
 from asbru.dialects.losses import Fidelity, Losses
 from asbru.dialects.message_stream import MessageStream
 from asbru.dialects.messages import Request
+from asbru.dialects.splice import Members
 
 
 class Quirks(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
@@ -194,3 +197,48 @@ class Codec(Protocol):
     def decode_count(self, body: bytes) -> int:
         """The count; raises `StreamError`."""
         ...
+
+
+class Unwrapper(Protocol):
+    """Takes one streamed answer out of its envelope."""
+
+    def feed(self, data: bytes) -> bytes:
+        """Some bytes of the provider's body; the events in it, as the model made them. Any split gives the same.
+
+        Never raises: what makes no sense ends the stream with an error event.
+        """
+        ...
+
+
+class Envelope(ABC):
+    """The client's own dialect at a host that serves it in its own way: spliced, not translated.
+
+    The model stands in the path, the version and the betas in the body, the events in other frames. Of the body only
+    top-level members change, or go because the host refuses them; of a whole answer nothing does.
+    """
+
+    dialect: str
+    """``anthropic+`` and the host."""
+    fidelity: Fidelity
+    """Exact, but for what the host does not have."""
+    counts: bool
+
+    @abstractmethod
+    def wrap(self, members: Members, context: Context, losses: Losses) -> Sent:
+        """The request as the host takes it; raises `LossyError`, and `SpliceError` for a body that is no request."""
+
+    @abstractmethod
+    def wrap_count(self, members: Members, context: Context, losses: Losses) -> Sent:
+        """As `wrap`, to count tokens; called only where ``counts``."""
+
+    @abstractmethod
+    def unwrapper(self) -> Unwrapper:
+        """For a streamed answer."""
+
+    @abstractmethod
+    def unwrap_count(self, body: bytes) -> bytes:
+        """A count as the Messages API gives it; raises `StreamError`."""
+
+    @abstractmethod
+    def fault(self, status: int, headers: Mapping[bytes, bytes], body: bytes) -> Fault | None:
+        """An error answer of the host's; None for one of the Messages API's, which is relayed as it came."""

@@ -18,7 +18,7 @@ import msgspec
 
 from asbru import __version__, config
 from asbru.dialects import registry
-from asbru.dialects.codec import Codec, Model, Quirks
+from asbru.dialects.codec import Codec, Envelope, Model, Quirks
 from asbru.policy.keys import Key
 from asbru.secrets import Secret
 from asbru.upstream.catalog import known_providers
@@ -72,9 +72,12 @@ class Upstream:
         self.base_url = settings.base_url
         self.settings = settings
         self.dialect = settings.dialect or OWN_DIALECT
-        wrapped = f"{self.dialect}+{settings.envelope}" if settings.envelope else self.dialect
-        self.codec: Codec | None = None if wrapped == OWN_DIALECT else registry.codec(wrapped)
-        """The translation to what the provider speaks; None for the client's own dialect, which is relayed."""
+        self.codec: Codec | Envelope | None = None
+        if settings.envelope is not None:
+            self.codec = registry.envelope(f"{self.dialect}+{settings.envelope}")
+        elif self.dialect != OWN_DIALECT:
+            self.codec = registry.codec(self.dialect)
+        """What the provider speaks, or how it wraps the client's own dialect; None where that is relayed."""
         self.quirks = msgspec.convert(settings.quirks, Quirks)
         self._facts: Facts | None = None
         configured = {key.name: key for key in settings.keys}

@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from asbru.dialects import bedrock, stopping
+from asbru.dialects import bedrock, betas, stopping
 from asbru.dialects.bedrock import Family
 from asbru.dialects.bedrock_converse.conversation import Conversation, native, note_plain, without_blank
 from asbru.dialects.codec import Context, Sent
@@ -34,10 +34,10 @@ _BETAS = frozenset(
         "output-128k-2025-02-19",
         "thinking-display-updates-2026-08-18",
         "token-efficient-tools-2025-02-19",
-        bedrock.INTERLEAVED,
+        betas.INTERLEAVED,
     }
 )
-"""Those of `bedrock.BETAS` that need no field of the Messages API that Converse lacks."""
+"""Those of `betas.BEDROCK` that need no field of the Messages API that Converse lacks."""
 _EFFORTS: dict[Family, dict[str, str]] = {
     # Nova takes no limit of tokens with its highest effort.
     "nova": {"minimal": "low", "high": "medium", "xhigh": "medium", "max": "medium"},
@@ -272,10 +272,10 @@ class _Work:
             else:
                 self._losses.note("dropped", "top_k", "this model takes none")
         if self._family == "claude":
-            betas, _ = bedrock.BETAS.divide(self._context.betas, self._context.model)
-            betas = [beta for beta in betas if beta in _BETAS]
-            if betas:
-                self._more["anthropic_beta"] = betas
+            sent, _ = betas.BEDROCK.divide(self._context.betas, self._context.model)
+            sent = [beta for beta in sent if beta in _BETAS]
+            if sent:
+                self._more["anthropic_beta"] = sent
 
     def _metadata(self, user_id: str) -> dict[str, str]:
         self._losses.meet("metadata.user_id")
