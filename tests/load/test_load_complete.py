@@ -19,7 +19,7 @@ def test_with_nothing_configured_the_sandbox_is_there() -> None:
     assert list(config.providers) == ["sandbox"]
     sandbox = config.providers["sandbox"]
     assert (sandbox.dialect, sandbox.base_url) == ("anthropic", None)
-    assert [(key.name, key.value.reveal()) for key in sandbox.keys] == [("sandbox", "sandbox")]
+    assert [(key.name, key.value and key.value.reveal()) for key in sandbox.keys] == [("sandbox", "sandbox")]
     assert config.routing.default_provider == "sandbox"
     assert config.auth.required is False
 
@@ -30,6 +30,7 @@ def test_a_usual_variable_configures_its_provider() -> None:
     anthropic = config.providers["anthropic"]
     assert anthropic.base_url == "https://api.anthropic.com"
     (key,) = anthropic.keys
+    assert key.value is not None
     assert (key.name, key.value.reveal(), key.value.origin) == ("key-1", "sk-ant-x", "env.ANTHROPIC_API_KEY")
 
 
@@ -46,7 +47,7 @@ def test_a_usual_variable_counts_beside_a_file(loads: Loads) -> None:
 
 def test_a_usual_variable_does_not_replace_configured_keys(loads: Loads) -> None:
     config = loads("providers: {anthropic: {keys: [{value: mine}]}}", {"ANTHROPIC_API_KEY": "other"})
-    assert [key.value.reveal() for key in config.providers["anthropic"].keys] == ["mine"]
+    assert [key.value and key.value.reveal() for key in config.providers["anthropic"].keys] == ["mine"]
 
 
 def test_the_usual_key_does_not_go_to_an_unusual_place(complaints: Complaints, loads: Loads) -> None:

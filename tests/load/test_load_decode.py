@@ -139,7 +139,7 @@ providers:
         "EU_PROXY": "http://u:p@proxy:3128",
     }
     config = loads(text, environ)
-    values = [each.value for each in config.providers["anthropic"].keys]
+    values = [each.value for each in config.providers["anthropic"].keys if each.value is not None]
     assert [value.reveal() for value in values] == [SECRET] * 3
     assert [value.origin for value in values] == ["env.KEY", f"file:{tmp_path}/key", "***"]
     assert config.auth.master_key is not None

@@ -61,7 +61,7 @@ class Decoder:
 
     def leaf(self, type_: object, raw: Value, path: Path) -> object:
         """One value that stands for the one at ``path``, checked as if it stood there; None when it cannot."""
-        made = self._leaf(type_, raw, path)
+        made = self._value(type_, raw, path)
         return None if isinstance(made, _Bad) else made
 
     def note(self, path: Path, message: str) -> _Bad:
