@@ -54,6 +54,7 @@ def decode(body: bytes, context: Context) -> MessageStream:
     if choice is None or choice.message is None:
         raise StreamError(_NONSENSE)
     reader.failed(choice)
+    reader.usage()
     stream.start()
     reader.whole(choice.message)
     stream.stop("end_turn")  # a whole answer is over, whether it says why or not
@@ -103,6 +104,8 @@ class ChunkDecoder:
                 reader.delta(choice.delta)
             if choice.finish_reason:
                 reader.stop(choice)
+        if chunk.usage is not None and self.stream.started:
+            reader.usage()
 
     def end(self) -> bytes:
         self._reader.end()
@@ -133,7 +136,18 @@ class _ToolCall:
 class _Reader:
     """Says messages and deltas to the stream."""
 
-    __slots__ = ("_by_index", "_context", "_count", "_details", "_last", "_reasoning", "_refused", "_texts", "stream")
+    __slots__ = (
+        "_by_index",
+        "_context",
+        "_count",
+        "_details",
+        "_last",
+        "_reasoning",
+        "_refused",
+        "_said",
+        "_texts",
+        "stream",
+    )
 
     def __init__(self, context: Context) -> None:
         self.stream = MessageStream(
@@ -144,6 +158,7 @@ class _Reader:
         )
         self._context = context
         self._refused = False
+        self._said: Usage | None = None
         # Reasoning that is under way, and its state as far as the host wants it back
         self._reasoning = False
         self._texts: list[str] = []
@@ -161,7 +176,7 @@ class _Reader:
             raise in_answer(chunk.x_groq.error)
         usage = chunk.usage or (chunk.x_groq.usage if chunk.x_groq is not None else None)
         if usage is not None:
-            self._usage(usage)
+            self._said = usage
         if chunk.service_tier in _TIERS:
             self.stream.service_tier = _TIERS[chunk.service_tier]
 
@@ -309,6 +324,7 @@ class _Reader:
 
     def end(self) -> None:
         """No more is coming."""
+        self.usage()
         if self._reasoning:
             self._end_reasoning()
         if not self.stream.ended and any(not call.begun for call in self._by_index.values()):
@@ -326,7 +342,11 @@ class _Reader:
         elif reason is not None:
             self.stream.stop(reason)
 
-    def _usage(self, said: Usage) -> None:
+    def usage(self) -> None:
+        """The counts as said last. The first event has none: a host may count differently until the end."""
+        said = self._said
+        if said is None:
+            return
         usage = self.stream.usage
         prompt, output, total = _count(said.prompt_tokens), _count(said.completion_tokens), _count(said.total_tokens)
         inside, outside = said.prompt_tokens_details, said.completion_tokens_details

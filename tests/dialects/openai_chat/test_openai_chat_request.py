@@ -1,0 +1,321 @@
+"""openai-chat requests where hosts and models differ: each quirk and each fact by itself, beside the golden files."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+import pytest
+
+from asbru.dialects import blobs, messages
+from asbru.dialects.codec import Context, Model, Quirks
+from asbru.dialects.losses import Losses, LossyError
+from asbru.dialects.openai_chat import CODEC
+
+Json = dict[str, Any]
+
+HELLO: Json = {"model": "claude", "max_tokens": 10, "messages": [{"role": "user", "content": "Hello"}]}
+TOOL: Json = {"name": "look", "input_schema": {"type": "object", "properties": {}}}
+SCHEMA: Json = {"type": "object", "properties": {}, "required": [], "additionalProperties": False}
+FORMAT: Json = {"output_config": {"format": {"type": "json_schema", "schema": SCHEMA}}}
+PNG: Json = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "iVBO"}}
+PDF: Json = {"type": "document", "source": {"type": "base64", "media_type": "application/pdf", "data": "JVBE"}}
+
+
+def encode(
+    request: Json, quirks: Json | None = None, facts: Json | None = None, **context: Any
+) -> tuple[Json, Losses, Context]:
+    spoken = Context(
+        provider="p",
+        model="gpt-upstream",
+        shown_model="claude",
+        message_id="msg_1",
+        quirks=Quirks(**quirks or {}),
+        facts=Model(**facts or {}),
+        **context,
+    )
+    losses = Losses(CODEC.fidelity)
+    sent = CODEC.encode(messages.parse(json.dumps({**HELLO, **request}).encode()), spoken, losses)
+    return json.loads(sent.body), losses, spoken
+
+
+def user(*content: Json) -> Json:
+    return {"messages": [{"role": "user", "content": list(content)}]}
+
+
+def text(said: str) -> Json:
+    return {"type": "text", "text": said}
+
+
+def called(*results: Json) -> Json:
+    call = {"type": "tool_use", "id": "call_1", "name": "look", "input": {}}
+    return {
+        "messages": [
+            {"role": "user", "content": "Go"},
+            {"role": "assistant", "content": [call]},
+            {"role": "user", "content": list(results)},
+        ]
+    }
+
+
+def result(*content: Json, **more: Any) -> Json:
+    return {"type": "tool_result", "tool_use_id": "call_1", "content": list(content), **more}
+
+
+# What is refused, with the client's own path
+
+BY_URL: Json = {"type": "image", "source": {"type": "url", "url": "https://e.com/a"}}
+BY_FILE: Json = {"type": "image", "source": {"type": "file", "file_id": "f"}}
+PDF_BY_URL: Json = {"type": "document", "source": {"type": "url", "url": "https://e.com/a"}}
+SEARCH: Json = {"type": "web_search_20250305", "name": "web_search"}
+PREFILL: Json = {"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Well,"}]}
+
+
+@pytest.mark.parametrize(
+    ("asked", "quirks", "facts", "path"),
+    [
+        (user(BY_URL), {"image_url": False}, {}, "messages.0.content.0"),
+        (called(result(text("t"), BY_URL)), {"image_url": False}, {}, "messages.2.content.0.content.1"),
+        (user(PDF), {"files": False}, {}, "messages.0.content.0"),
+        (user(PDF), {"files": True}, {"documents": False}, "messages.0.content.0"),
+        (called(result(PDF)), {}, {}, "messages.2.content.0.content.0"),
+        (user(PDF_BY_URL), {"files": True}, {}, "messages.0.content.0"),
+        (user(BY_FILE), {}, {}, "messages.0.content.0"),
+        ({"tools": [TOOL, SEARCH]}, {}, {}, "tools.1"),
+        ({"tools": [{"type": "web_fetch_20250910", "name": "web_fetch"}]}, {}, {}, "tools.0"),
+        ({"tools": [{"type": "code_execution_20250825", "name": "code_execution"}]}, {}, {}, "tools.0"),
+        ({"tools": [{"type": "computer_toolset_20260801"}]}, {}, {}, "tools.0"),
+        ({"tools": [{"type": "future_tool_2027", "name": "x"}]}, {}, {}, "tools.0"),
+        ({"mcp_servers": [{"type": "url", "name": "a", "url": "u"}]}, {}, {}, "mcp_servers"),
+        ({"container": "c"}, {}, {}, "container"),
+        ({"safeguards": [{"type": "dangerous_tool_use"}]}, {}, {}, "safeguards"),
+        ({"max_tokens": 0}, {}, {}, "max_tokens"),
+        (PREFILL, {}, {}, "messages.1"),
+        (user({"type": "container_upload", "file_id": "f"}), {}, {}, "messages.0.content.0"),
+        (user({"type": "future_block", "x": 1}), {}, {}, "messages.0.content.0"),
+        ({"stop_sequences": ["x" * 1001]}, {"max_stop_sequences": 0}, {}, "stop_sequences"),
+    ],
+)
+def test_what_would_be_wrong_without_it_is_refused_by_name(asked: Json, quirks: Json, facts: Json, path: str) -> None:
+    with pytest.raises(LossyError) as caught:
+        encode(asked, quirks, facts)
+    assert caught.value.path == path
+    assert caught.value.message.startswith(f"{path}: ")
+
+
+def test_a_thread_is_refused_so_that_clients_send_the_whole_conversation() -> None:
+    with pytest.raises(LossyError) as caught:
+        encode({"thread": {"type": "create"}})
+    assert caught.value.details == {"error_code": "thread_unsupported_request"}
+
+
+# Fields that depend on host and model
+
+
+def effort(level: str) -> Json:
+    return {"output_config": {"effort": level}}
+
+
+def budget(tokens: int) -> Json:
+    return {"thinking": {"type": "enabled", "budget_tokens": tokens}}
+
+
+def identity(user_id: str) -> Json:
+    return {"metadata": {"user_id": user_id}}
+
+
+def hashed(text: str) -> Json:
+    return {"user": hashlib.sha256(text.encode()).hexdigest()}
+
+
+LOW, HIGH = {"reasoning_effort": "low"}, {"reasoning_effort": "high"}
+OFF: Json = {"thinking": {"type": "disabled"}}
+BETWEEN: Json = {"thinking": {"type": "between_tools"}}
+ADAPTIVE: Json = {"thinking": {"type": "adaptive"}}
+OBJECT, NO_FIELD, SWITCH = {"reasoning_object": True}, {"reasoning_effort": False}, {"thinking_switch": True}
+USER = {"user_field": "user"}
+EFFORT, NO_EFFORT = "approximated: output_config.effort", "dropped: output_config.effort"
+BUDGET, NO_BUDGET = "approximated: thinking.budget_tokens", "dropped: thinking.budget_tokens"
+NOT_OFF, NO_OFF = "approximated: thinking.disabled", "dropped: thinking.disabled"
+HASHED = "approximated: metadata.user_id"
+STRICT: Json = {"tools": [{**TOOL, "strict": True, "input_schema": SCHEMA}]}
+LOOSE: Json = {"tools": [{"type": "function", "function": {"name": "look", "parameters": SCHEMA}}]}
+
+
+@pytest.mark.parametrize(
+    ("asked", "quirks", "facts", "fields", "header"),
+    [
+        ({"service_tier": "auto"}, {}, {}, {}, "none"),
+        ({"service_tier": "auto"}, {"service_tier": True}, {}, {"service_tier": "auto"}, "none"),
+        ({"temperature": 0.0}, {}, {"reasoning": True, "sampling": True}, {"temperature": 0.0}, "none"),
+        ({"temperature": 0.0}, {}, {"sampling": False}, {}, "dropped: temperature"),
+        (effort("low"), NO_FIELD, {}, {}, NO_EFFORT),
+        (effort("low"), OBJECT, {}, {"reasoning": {"effort": "low"}}, "none"),
+        (effort("low"), {}, {"efforts": ("medium", "high")}, {"reasoning_effort": "medium"}, EFFORT),
+        (effort("none"), {}, {"efforts": ("high",)}, HIGH, EFFORT),
+        (effort("max"), {}, {"efforts": ("none", "low", "high")}, HIGH, EFFORT),
+        (effort("minimal"), {}, {"efforts": ("none", "low")}, {"reasoning_effort": "none"}, EFFORT),
+        (effort("future"), {}, {"efforts": ("low", "high")}, HIGH, EFFORT),
+        ({**effort("low"), **budget(9000)}, {}, {}, LOW, BUDGET),
+        ({**effort("low"), **budget(9000)}, OBJECT, {}, {"reasoning": {"effort": "low"}}, BUDGET),
+        (budget(4096), {}, {}, HIGH, BUDGET),
+        (budget(4095), {}, {}, {"reasoning_effort": "medium"}, BUDGET),
+        (budget(1024), {}, {}, LOW, BUDGET),
+        (budget(100), {}, {"efforts": ("minimal", "low")}, {"reasoning_effort": "minimal"}, BUDGET),
+        (budget(9000), NO_FIELD, {}, {}, NO_BUDGET),
+        (budget(9000), {}, {"reasoning": False}, {}, NO_BUDGET),
+        (ADAPTIVE, SWITCH, {}, {"thinking": {"type": "enabled"}}, "none"),
+        ({}, SWITCH, {}, {}, "none"),
+        (OFF, OBJECT, {}, {"reasoning": {"effort": "none"}}, "none"),
+        (BETWEEN, {}, {"reasoning": True}, LOW, NOT_OFF),
+        (OFF, {}, {}, {}, NO_OFF),
+        (OFF, {}, {"reasoning": False}, {}, "none"),
+        (OFF, NO_FIELD, {"reasoning": True}, {}, NO_OFF),
+        (STRICT, {"strict_tools": False}, {}, LOOSE, "approximated: tools.0"),
+        ({"tools": [SEARCH]}, {"web_search": True}, {}, {"web_search_options": {}}, "approximated: tools.0"),
+        (identity('{"device_id":"d"}'), USER, {}, hashed("d"), HASHED),
+        (identity("{not json"), USER, {}, hashed("{not json"), HASHED),
+        (identity("u"), {**USER, "prompt_cache_key": True}, {}, hashed("u"), HASHED),
+        ({"metadata": {}}, {}, {}, {}, "none"),
+    ],
+)
+def test_a_field_on_this_host(asked: Json, quirks: Json, facts: Json, fields: Json, header: str) -> None:
+    body, losses, _ = encode(asked, quirks, facts)
+    assert {
+        name: value for name, value in body.items() if name not in ("model", "messages", "max_completion_tokens")
+    } == fields
+    assert losses.header() == header
+
+
+def test_a_long_session_is_hashed() -> None:
+    body, _, _ = encode({}, {"prompt_cache_key": True}, session_id="s" * 65)
+    assert body["prompt_cache_key"] == hashlib.sha256(b"s" * 65).hexdigest()
+
+
+# Structured output
+
+
+@pytest.mark.parametrize(
+    ("asked", "quirks", "facts", "how"),
+    [
+        ({}, {}, {}, "native"),
+        ({}, {"max_schema_depth": 1}, {}, "native"),
+        ({}, {"max_schema_depth": 0}, {}, "tool"),
+        ({}, {}, {"structured_output": False}, "tool"),
+        ({"tools": [TOOL]}, {}, {}, "native"),
+        ({"tools": [TOOL]}, {"json_schema_with_tools": False}, {}, "tool"),
+        ({"tools": [TOOL], "tool_choice": {"type": "any"}}, {"json_schema": False}, {}, "tool"),
+        ({"tools": [TOOL], "tool_choice": {"type": "tool", "name": "look"}}, {"json_schema": False}, {}, "instruction"),
+        ({"tools": [TOOL], "tool_choice": {"type": "none"}}, {"json_schema": False}, {}, "instruction"),
+        ({}, {"json_schema": False, "tool_choice_required": False}, {}, "instruction"),
+        ({}, {"json_schema": False}, {"tools": False}, "instruction"),
+    ],
+)
+def test_how_structured_output_is_asked_for(asked: Json, quirks: Json, facts: Json, how: str) -> None:
+    body, losses, spoken = encode({**FORMAT, **asked}, quirks, facts)
+    assert ("response_format" in body) == (how == "native")
+    assert (spoken.structured_tool is not None) == (how == "tool")
+    assert str(body["messages"][0]["content"]).startswith("Answer with one JSON value") == (how == "instruction")
+    assert losses.header() == ("none" if how == "native" else "emulated: output_config.format")
+
+
+def test_the_forced_tool_takes_no_other_tools_name() -> None:
+    body, _, spoken = encode({**FORMAT, "tools": [{**TOOL, "name": "structured_output"}]}, {"json_schema": False})
+    assert [tool["function"]["name"] for tool in body["tools"]] == ["structured_output", spoken.structured_tool]
+    assert spoken.structured_tool == "structured_output_"
+
+
+def test_the_forced_tool_where_no_function_can_be_named() -> None:
+    body, _, _ = encode(FORMAT, {"json_schema": False, "tool_choice_named": False})
+    assert body["tool_choice"] == "required"
+
+
+# The conversation
+
+
+def test_a_result_far_from_its_call_is_text() -> None:
+    request = called(result({"type": "text", "text": "A"}))
+    request["messages"] += [
+        {"role": "assistant", "content": "Fine."},
+        {"role": "user", "content": [result({"type": "text", "text": "B"})]},
+    ]
+    body, losses, _ = encode(request)
+    assert [turn["role"] for turn in body["messages"]] == ["user", "assistant", "tool", "assistant", "user"]
+    assert body["messages"][-1]["content"] == "Result of an earlier tool call:\n\nB"
+    assert losses.header() == "approximated: tool_result.orphan"
+
+
+def test_a_document_in_a_result_goes_behind_it() -> None:
+    body, _, _ = encode(called(result(PDF)), {"files": True})
+    assert body["messages"][2]["content"] == "[Document: see the document for call_1 in the next message.]"
+    assert [part["type"] for part in body["messages"][3]["content"]] == ["text", "file"]
+
+
+def test_an_assistant_turn_of_nothing_but_thinking_is_left_out() -> None:
+    thinking = {"type": "thinking", "thinking": "hm", "signature": blobs.seal("p", {})}
+    request = {
+        "messages": [
+            {"role": "user", "content": "a"},
+            {"role": "assistant", "content": [thinking]},
+            {"role": "user", "content": "b"},
+        ]
+    }
+    body, _, _ = encode(request, {"reasoning_field": "reasoning_content"})
+    assert [turn["content"] for turn in body["messages"]] == ["a", "b"]
+
+
+def test_reasoning_goes_back_under_the_hosts_name_and_not_when_thinking_is_off() -> None:
+    thinking = {"type": "thinking", "thinking": "hm", "signature": blobs.seal("p", {})}
+    sealed = {"type": "redacted_thinking", "data": blobs.seal("p", {"text": "!"})}
+    said = {"type": "text", "text": "Yes."}
+    request: Json = {
+        "messages": [
+            {"role": "user", "content": "a"},
+            {"role": "assistant", "content": [thinking, sealed, said]},
+            {"role": "user", "content": "b"},
+        ]
+    }
+    for field, name in (
+        ("reasoning_content", "reasoning_content"),
+        ("reasoning", "reasoning"),
+        ("reasoning_details", "reasoning"),
+    ):
+        body, losses, _ = encode(request, {"reasoning_field": field})
+        assert body["messages"][1] == {"role": "assistant", "content": "Yes.", name: "hm!"}
+        assert losses.header() == "none"
+    off, _, _ = encode(
+        {**request, "thinking": {"type": "disabled"}}, {"reasoning_field": "reasoning", "thinking_switch": True}
+    )
+    assert off["messages"][1] == {"role": "assistant", "content": "Yes."}
+
+
+def test_breakpoints_that_have_no_place_are_reported() -> None:
+    call = {"type": "tool_use", "id": "call_1", "name": "look", "input": {}, "cache_control": {"type": "ephemeral"}}
+    request = called(result())
+    request["messages"][1]["content"] = [call]
+    body, losses, _ = encode(request, {"cache_breakpoints": "cache_control"})
+    assert losses.header() == "approximated: cache_control"
+    assert "cache_control" not in json.dumps(body)
+
+
+def test_without_a_breakpoint_openai_chooses_its_own() -> None:
+    spoken = Context(
+        provider="p",
+        model="gpt-5.10",
+        shown_model="m",
+        message_id="msg_1",
+        quirks=Quirks(cache_breakpoints="prompt_cache_breakpoint"),
+    )
+    body = json.loads(CODEC.encode(messages.parse(json.dumps(HELLO).encode()), spoken, Losses(CODEC.fidelity)).body)
+    assert "prompt_cache_options" not in body
+
+
+def test_a_count_is_not_this_dialects_to_give() -> None:
+    assert not CODEC.counts
+    with pytest.raises(LossyError):
+        CODEC.encode_count(
+            messages.parse(json.dumps(HELLO).encode()),
+            Context(provider="p", model="m", shown_model="m", message_id="i"),
+            Losses(CODEC.fidelity),
+        )
