@@ -105,7 +105,7 @@ def installer(scratch: Path) -> list[str] | None:
     own = [str(PYTHON), "-m", "pip"]
     if runs([*own, "--version"]):
         return [*own, "install", "--quiet"]
-    if importlib.util.find_spec("ensurepip") and runs([str(PYTHON), "-m", "ensurepip"]):
+    if importlib.util.find_spec("ensurepip") and runs([str(PYTHON), "-m", "ensurepip", "--default-pip"]):
         return [*own, "install", "--quiet"]
     if uv := shutil.which("uv"):
         return [uv, "pip", "install", "--quiet", "--python", str(PYTHON)]
