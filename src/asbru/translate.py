@@ -16,6 +16,7 @@ import msgspec
 from asbru.asked import Asked
 from asbru.call import Call, header_text
 from asbru.dialects import messages, splice, whole
+from asbru.dialects.able import refuse_unable
 from asbru.dialects.codec import Codec, Context, Decoder, Envelope, Fault, Sent, Unwrapper
 from asbru.dialects.losses import Losses, LossyError
 from asbru.dialects.message_stream import StreamError
@@ -204,7 +205,9 @@ def _sent(codec: Codec | Envelope, asked: Asked, context: Context, losses: Losse
             wrap = codec.wrap_count if count else codec.wrap
             return wrap(asked.wrappable, context, losses)
         encode = codec.encode_count if count else codec.encode
-        return encode(messages.parse(asked.translatable, counting=count), context, losses)
+        request = messages.parse(asked.translatable, counting=count)
+        refuse_unable(request, context)
+        return encode(request, context, losses)
     except (messages.MessagesError, splice.SpliceError) as error:
         raise GatewayError("invalid_request", str(error)) from None
     except LossyError as error:
