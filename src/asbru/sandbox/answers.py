@@ -7,6 +7,8 @@ that the same request gets the same bytes.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import msgspec
 
 from asbru.errors import Headers
@@ -30,6 +32,23 @@ ERROR_TYPES: dict[int, str] = {
     504: "timeout_error",
     529: "overloaded_error",
 }
+
+WORDS: dict[int, str] = {
+    400: "The sandbox was asked for an invalid request.",
+    401: "invalid x-api-key",
+    402: "Your credit balance is too low to access the Anthropic API. Please go to Plans & Billing to upgrade or "
+    "purchase credits.",
+    403: "Your API key does not have permission to use the specified resource.",
+    404: "model: {model}",
+    408: "Request timed out.",
+    413: "Request exceeds the maximum size.",
+    429: "This request would exceed your organization's rate limit. Please try again later.",
+    500: "Internal server error",
+    503: "Service is temporarily unavailable.",
+    504: "The request timed out while it was being processed.",
+    529: "Overloaded",
+}
+"""What the errors say that are asked for by a model's or a key's name; ``{model}`` is the model's name."""
 
 LIMITS: tuple[tuple[str, int], ...] = (
     ("requests", 4_000),
@@ -83,7 +102,15 @@ def rate_limits(remaining: bool = True) -> Headers:
 
 
 class Reply:
-    """Gives the answer to one exchange. ``identify`` makes the request id depend on the request's body too."""
+    """Gives the answer to one exchange. ``identify`` makes the request id depend on the request's body too.
+
+    This is how Anthropic answers; another dialect has a `Reply` of its own that overrides what differs.
+    """
+
+    words: Mapping[int, str] = WORDS
+    stream_type = "text/event-stream; charset=utf-8"
+    middle = 4
+    """Events before the middle of a stream: message_start, content_block_start, ping and the first delta."""
 
     def __init__(self, exchange: Exchange) -> None:
         self.exchange = exchange
@@ -103,16 +130,24 @@ class Reply:
             *(extra or []),
         ]
 
+    def limits(self, remaining: bool = True) -> Headers:
+        """The headers that answers of models have, of the limits of their rate."""
+        return rate_limits(remaining)
+
     async def json(self, value: object, *, status: int = 200, headers: Headers | None = None) -> None:
         body = msgspec.json.encode(value)
         await self.exchange.respond(status, self.headers("application/json", headers), body)
 
     async def error(self, error: ApiError) -> None:
-        await self.json(error.body(self.request_id), status=error.status, headers=error.headers)
+        headers = [*self.limits(remaining=False), *error.headers] if error.status == 429 else error.headers
+        await self.json(self.error_body(error), status=error.status, headers=headers)
+
+    def error_body(self, error: ApiError) -> object:
+        return error.body(self.request_id)
 
     async def start_stream(self, headers: Headers | None = None) -> None:
         extra = [(b"cache-control", b"no-cache"), *(headers or [])]
-        await self.exchange.start(200, self.headers("text/event-stream; charset=utf-8", extra))
+        await self.exchange.start(200, self.headers(self.stream_type, extra))
 
     def error_event(self, error: ApiError) -> bytes:
-        return b"event: error\ndata: " + msgspec.json.encode(error.body(self.request_id)) + b"\n\n"
+        return b"event: error\ndata: " + msgspec.json.encode(self.error_body(error)) + b"\n\n"

@@ -22,7 +22,7 @@ from asbru.sandbox.files import Files
 from asbru.sandbox.ids import digest
 from asbru.sandbox.models import Name
 from asbru.sandbox.multipart import Form, boundary_of
-from asbru.sandbox.request import Request
+from asbru.sandbox.request import Request, read
 from asbru.sandbox.script import compose
 from asbru.sandbox.shape import Shape
 from asbru.sandbox.speech import Speech
@@ -110,6 +110,9 @@ class Sandbox:
         """A request in another provider's dialect: heard, answered from the same script, said in that dialect."""
         speech = spoken.speech
         speech.check(exchange.headers)
+        if exchange.method == "GET":
+            await reply.json(speech.models(list(self.models)))
+            return
         body = await exchange.body(self.settings.max_body_bytes)
         reply.identify(digest(body))
         try:
@@ -117,16 +120,20 @@ class Sandbox:
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise invalid(f"The request body is not valid JSON: {error}") from error
         heard = speech.hear(spoken.route, spoken.ids, exchange.query, value)
-        shape = request_fields.COUNT_TOKENS if heard.count else request_fields.MESSAGE
-        request, name = self.read(heard.messages, SPOKEN, shape)
+        request = read(heard.messages)
+        name = models.parse(request.model)
+        profile = models.profile_of(name.model)
+        total = tokens.cached(request).total
+        if total > profile.max_input_tokens:
+            raise speech.too_long(total, profile.max_input_tokens)
         failure = failures.failure_of(name, callers.retry_count(exchange.headers))
         hang_s = self.settings.hang_s
         if await failures.before(failure, reply, name, stream=heard.stream, hang_s=hang_s):
             return
         if heard.count:
-            await failures.whole(failure, reply, name, speech.count(tokens.cached(request).total), hang_s)
+            await failures.whole(failure, reply, name, speech.count(total), hang_s)
             return
-        answer = compose(request, name, models.profile_of(name.model))
+        answer = compose(request, name, profile)
         if heard.stream:
             events = speech.events(answer, heard, name.options.chunks)
             await failures.streamed(failure, reply, name, events, hang_s)
@@ -330,10 +337,6 @@ ROUTES: dict[str, dict[str, Action]] = {
 """What is asked for by path (``*`` stands for an id) and method."""
 
 
-# What a request of another dialect becomes is a Messages request of the first version, with everything it may hold.
-SPOKEN = Caller("2023-06-01", frozenset({"mcp-client-2025-11-20"}))
-
-
 class Spoken(NamedTuple):
     """Which dialect a request is in."""
 
@@ -344,9 +347,12 @@ class Spoken(NamedTuple):
 
 def speaking(exchange: Exchange) -> Spoken | None:
     """The dialect of a request, by its path; None for Anthropic's own."""
+    asked = parts_of(exchange.path)
+    if exchange.method == "GET" and not callers.values(exchange.headers, b"anthropic-version"):
+        listing = (speech for speech in SPEECHES if speech.listing and fit(speech.listing, asked) is not None)
+        return next((Spoken(speech, speech.listing, ()) for speech in listing), None)
     if exchange.method != "POST":
         return None
-    asked = parts_of(exchange.path)
     for speech in SPEECHES:
         for route in speech.routes:
             ids = fit(route, asked)

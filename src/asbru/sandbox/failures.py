@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import msgspec
 
 from asbru.errors import Headers
-from asbru.sandbox.answers import ERROR_TYPES, ApiError, Reply, rate_limits
+from asbru.sandbox.answers import ERROR_TYPES, WORDS, ApiError, Reply
 from asbru.sandbox.models import Name, Profile
 from asbru.sandbox.stream import Event
 
@@ -33,25 +33,7 @@ STATUSES = (400, 401, 402, 403, 404, 408, 409, 413, 422, 429, 500, 502, 503, 504
 """The `error-<status>` models that the models list shows."""
 ERROR = re.compile(r"error-([45]\d\d)")
 SLOW_MS = 3_000
-AFTER = 4
-"""Events before the middle of a stream: message_start, content_block_start, ping and the first delta."""
 GARBAGE = b"\x00\xff\xfe<html><body>502 Bad Gatew\x80ay</body>\r\n\r\n{]"
-
-MESSAGES: dict[int, str] = {
-    400: "The sandbox was asked for an invalid request.",
-    401: "invalid x-api-key",
-    402: "Your credit balance is too low to access the Anthropic API. Please go to Plans & Billing to upgrade or "
-    "purchase credits.",
-    403: "Your API key does not have permission to use the specified resource.",
-    404: "model: {model}",
-    408: "Request timed out.",
-    413: "Request exceeds the maximum size.",
-    429: "This request would exceed your organization's rate limit. Please try again later.",
-    500: "Internal server error",
-    503: "Service is temporarily unavailable.",
-    504: "The request timed out while it was being processed.",
-    529: "Overloaded",
-}
 
 
 class Failure(msgspec.Struct, frozen=True):
@@ -71,15 +53,12 @@ def failure_of(name: Name, retry_count: int) -> Failure | None:
     return Failure("error", int(found.group(1))) if found else None
 
 
-def error_for(status: int, model: str, retry_after_s: int | None = None) -> ApiError:
+def error_for(status: int, model: str, retry_after_s: int | None = None, words: Mapping[int, str] = WORDS) -> ApiError:
     """The error with this status in the real API's words."""
-    message = MESSAGES.get(status, f"The sandbox was asked for status {status}.").format(model=model)
-    headers: Headers = []
-    if status == 429:
-        headers += rate_limits(remaining=False)
-        retry_after_s = 1 if retry_after_s is None else retry_after_s
-    if retry_after_s is not None:
-        headers.append((b"retry-after", b"%d" % retry_after_s))
+    message = words.get(status, f"The sandbox was asked for status {status}.").format(model=model)
+    if status == 429 and retry_after_s is None:
+        retry_after_s = 1
+    headers: Headers = [] if retry_after_s is None else [(b"retry-after", b"%d" % retry_after_s)]
     return ApiError(status, message, headers=headers)
 
 
@@ -105,15 +84,15 @@ async def before(failure: Failure | None, reply: Reply, name: Name, *, stream: b
         return False
     match failure.kind:
         case "error":
-            raise error_for(failure.status, name.full, name.options.retry_after_s)
+            raise error_for(failure.status, name.full, name.options.retry_after_s, reply.words)
         case "error-first-event" | "error-mid-stream" if not stream:
-            raise error_for(failure.status, name.full, name.options.retry_after_s)
+            raise error_for(failure.status, name.full, name.options.retry_after_s, reply.words)
         case "hang":
             await hang(reply, hang_s)
         case "die-before-head":
             reply.exchange.abort()
         case "garbage":
-            content_type = "text/event-stream; charset=utf-8" if stream else "application/json"
+            content_type = reply.stream_type if stream else "application/json"
             await reply.exchange.respond(200, reply.headers(content_type), GARBAGE)
         case _:
             return False
@@ -124,7 +103,7 @@ async def _break(failure: Failure, reply: Reply, name: Name, hang_s: float) -> N
     """The middle of a response: how it goes wrong."""
     match failure.kind:
         case "error-first-event" | "error-mid-stream":
-            await reply.exchange.write(reply.error_event(error_for(failure.status, name.full)))
+            await reply.exchange.write(reply.error_event(error_for(failure.status, name.full, words=reply.words)))
             await reply.exchange.finish()
         case "end-mid-stream":
             await reply.exchange.finish()
@@ -141,10 +120,10 @@ def breaks_midway(failure: Failure | None) -> bool:
 async def whole(failure: Failure | None, reply: Reply, name: Name, message: object, hang_s: float) -> None:
     """The answer in one piece, or the half of it that comes before the failure."""
     if failure is None or not breaks_midway(failure):
-        await reply.json(message, headers=rate_limits())
+        await reply.json(message, headers=reply.limits())
         return
     body = msgspec.json.encode(message)
-    headers = reply.headers("application/json", rate_limits())
+    headers = reply.headers("application/json", reply.limits())
     if failure.kind != "end-mid-stream":
         headers.append((b"content-length", b"%d" % len(body)))
     await reply.exchange.start(200, headers)
@@ -155,9 +134,9 @@ async def whole(failure: Failure | None, reply: Reply, name: Name, message: obje
 async def streamed(failure: Failure | None, reply: Reply, name: Name, events: Iterable[Event], hang_s: float) -> None:
     """The answer as events, with its pauses, as far as the failure lets them come."""
     midway = breaks_midway(failure)
-    first = 0 if failure is not None and failure.kind == "error-first-event" else AFTER
+    first = 0 if failure is not None and failure.kind == "error-first-event" else reply.middle
     after = first if name.options.after is None else name.options.after
-    await reply.start_stream(rate_limits())
+    await reply.start_stream(reply.limits())
     for sent, event in enumerate(events):
         if midway and sent == after:
             break

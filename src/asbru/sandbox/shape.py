@@ -5,14 +5,15 @@ not, worded as the real API words it: ``<path>: <what is wrong>``, for example `
 ``messages.0.content.0.text.text: Input should be a valid string``. The first thing that is wrong is the one reported.
 Blocks told apart by ``type`` have their type in the path, as in the real texts.
 
-Nothing here knows what a message is; the tables are in `request_shapes`.
+What is raised is a `Misfit`, which also says what is wrong in facts, for other dialects to word. Nothing here knows
+what a message is; the tables are in `request_shapes`, those of other dialects in ``speeches``.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from typing import NoReturn
+from typing import Literal, NoReturn
 
 from asbru.sandbox.answers import ApiError
 
@@ -21,9 +22,26 @@ Shape = Callable[[object, Path], None]
 Fields = Mapping[str, Shape]
 
 
-def wrong(path: Path, message: str) -> NoReturn:
-    where = ".".join(str(step) for step in path)
-    raise ApiError(400, f"{where}: {message}" if where else message)
+What = Literal["missing", "unknown", "type", "choice", "tag", "below", "above", "short", "long", "pattern", "other"]
+"""``choice`` and ``tag``: not one of those there are, as a value and as the ``type`` of an object; ``short`` and
+``long`` are of texts and lists."""
+
+
+class Misfit(ApiError):
+    """Where a value does not fit and why; as an `ApiError`, in the Messages API's words."""
+
+    def __init__(self, path: Path, message: str, what: What, expected: object, value: object) -> None:
+        where = ".".join(str(step) for step in path)
+        super().__init__(400, f"{where}: {message}" if where else message)
+        self.path = path
+        self.what = what
+        self.expected = expected
+        """What would fit: a JSON type, a bound, a pattern, or a tuple of values."""
+        self.value = value
+
+
+def wrong(path: Path, message: str, what: What = "other", expected: object = None, value: object = None) -> NoReturn:
+    raise Misfit(path, message, what, expected, value)
 
 
 def anything(value: object, path: Path) -> None:
@@ -32,7 +50,7 @@ def anything(value: object, path: Path) -> None:
 
 def flag(value: object, path: Path) -> None:
     if not isinstance(value, bool):
-        wrong(path, "Input should be a valid boolean")
+        wrong(path, "Input should be a valid boolean", "type", "boolean", value)
 
 
 def text(*, pattern: str | None = None, least: int = 0, most: int | None = None) -> Shape:
@@ -40,14 +58,16 @@ def text(*, pattern: str | None = None, least: int = 0, most: int | None = None)
 
     def check(value: object, path: Path) -> None:
         if not isinstance(value, str):
-            wrong(path, "Input should be a valid string")
+            wrong(path, "Input should be a valid string", "type", "string", value)
         if len(value) < least:
-            wrong(path, f"String should have at least {least} character{'s' if least != 1 else ''}")
+            message = f"String should have at least {least} character{'s' if least != 1 else ''}"
+            wrong(path, message, "short", least, value)
         if most is not None and len(value) > most:
-            wrong(path, f"String should have at most {most} character{'s' if most != 1 else ''}")
+            message = f"String should have at most {most} character{'s' if most != 1 else ''}"
+            wrong(path, message, "long", most, value)
         # `$` also matches before a final newline, which the real API's regular expressions do not.
         if compiled and (not compiled.search(value) or value.endswith("\n")):
-            wrong(path, f"String should match pattern '{pattern}'")
+            wrong(path, f"String should match pattern '{pattern}'", "pattern", pattern, value)
 
     return check
 
@@ -57,11 +77,11 @@ def number(*, least: float | None = None, most: float | None = None, whole: bool
 
     def check(value: object, path: Path) -> None:
         if isinstance(value, bool) or not isinstance(value, int if whole else (int, float)):
-            wrong(path, f"Input should be a valid {kind}")
+            wrong(path, f"Input should be a valid {kind}", "type", kind, value)
         if least is not None and value < least:
-            wrong(path, f"Input should be greater than or equal to {least}")
+            wrong(path, f"Input should be greater than or equal to {least}", "below", least, value)
         if most is not None and value > most:
-            wrong(path, f"Input should be less than or equal to {most}")
+            wrong(path, f"Input should be less than or equal to {most}", "above", most, value)
 
     return check
 
@@ -72,7 +92,7 @@ def one_of(*allowed: str) -> Shape:
 
     def check(value: object, path: Path) -> None:
         if not isinstance(value, str) or value not in allowed:
-            wrong(path, f"Input should be {listed}")
+            wrong(path, f"Input should be {listed}", "choice", allowed, value)
 
     return check
 
@@ -90,11 +110,13 @@ def maybe(shape: Shape) -> Shape:
 def many(shape: Shape, *, least: int = 0, most: int | None = None) -> Shape:
     def check(value: object, path: Path) -> None:
         if not isinstance(value, list):
-            wrong(path, "Input should be a valid list")
+            wrong(path, "Input should be a valid list", "type", "array", value)
         if len(value) < least:
-            wrong(path, f"List should have at least {least} item{'s' if least != 1 else ''} after validation")
+            message = f"List should have at least {least} item{'s' if least != 1 else ''} after validation"
+            wrong(path, message, "short", least, value)
         if most is not None and len(value) > most:
-            wrong(path, f"List should have at most {most} items after validation, not {len(value)}")
+            message = f"List should have at most {most} items after validation, not {len(value)}"
+            wrong(path, message, "long", most, value)
         for index, item in enumerate(value):
             shape(item, (*path, index))
 
@@ -115,7 +137,7 @@ def table(shape: Shape) -> Shape:
 
     def check(value: object, path: Path) -> None:
         if not isinstance(value, dict):
-            wrong(path, "Input should be an object")
+            wrong(path, "Input should be an object", "type", "object", value)
         for key, item in value.items():
             shape(item, (*path, key))
 
@@ -128,16 +150,16 @@ def record(required: Fields, optional: Fields | None = None, *, open: bool = Fal
 
     def check(value: object, path: Path) -> None:
         if not isinstance(value, dict):
-            wrong(path, "Input should be an object")
+            wrong(path, "Input should be an object", "type", "object", value)
         for name, shape in fields.items():
             if name in value:
                 shape(value[name], (*path, name))
             elif name in required:
-                wrong((*path, name), "Field required")
+                wrong((*path, name), "Field required", "missing")
         if not open:
             for name in value:
                 if name not in fields:
-                    wrong((*path, name), "Extra inputs are not permitted")
+                    wrong((*path, name), "Extra inputs are not permitted", "unknown")
 
     return check
 
@@ -151,13 +173,14 @@ def tagged(shapes: Mapping[str, Shape], *, default: str | None = None, quiet: bo
 
     def check(value: object, path: Path) -> None:
         if not isinstance(value, dict):
-            wrong(path, "Input should be an object")
+            wrong(path, "Input should be an object", "type", "object", value)
         tag = value.get("type")
         tag = default if tag is None else tag
         if tag is None:
-            wrong((*path, "type"), "Field required")
+            wrong((*path, "type"), "Field required", "missing")
         if not isinstance(tag, str) or tag not in shapes:
-            wrong(path, f"Input tag '{tag}' found using 'type' does not match any of the expected tags: {expected}")
+            message = f"Input tag '{tag}' found using 'type' does not match any of the expected tags: {expected}"
+            wrong(path, message, "tag", tuple(shapes), tag)
         rest = {name: item for name, item in value.items() if name != "type"}
         shapes[tag](rest, path if quiet else (*path, tag))
 

@@ -25,7 +25,10 @@ class Heard(msgspec.Struct, kw_only=True):
     """A request of another dialect, checked and understood."""
 
     messages: Json
-    """The same as a Messages request; ``model`` is the name as the client gave it, with the sandbox's options."""
+    """The same as a Messages request; ``model`` is the name as the client gave it, with the sandbox's options.
+
+    It is only read, not checked again: what the Messages API would refuse and this dialect takes is answered.
+    """
     stream: bool = False
     count: bool = False
     """It only asks how many input tokens there are."""
@@ -38,6 +41,8 @@ class Speech(Protocol):
 
     routes: Sequence[str]
     """Paths with ``*`` for an id, as in `app.ROUTES`; all are POST."""
+    listing: str
+    """The path that lists models (GET, without an ``anthropic-version``); empty when this dialect has none."""
 
     def check(self, headers: Headers) -> None:
         """Raises `ApiError` when the credential is missing or refused (keys as in `caller`)."""
@@ -59,10 +64,14 @@ class Speech(Protocol):
         """The answer to a request to count."""
         ...
 
+    def too_long(self, tokens: int, most: int) -> ApiError:
+        """The error for a prompt that the model has no room for."""
+        ...
+
+    def models(self, ids: Sequence[str]) -> object:
+        """The answer to ``listing``."""
+        ...
+
     def reply(self, exchange: Exchange) -> Reply:
         """How this dialect's answers and errors look on the wire: a `Reply` of its own."""
         ...
-
-
-def refused(message: str, status: int = 400) -> ApiError:
-    return ApiError(status, message)
