@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from asbru.dialects import splice
+from asbru.dialects import json_text, splice
 from asbru.dialects.blobs import PREFIX, is_sealed
 
 _MARK = PREFIX.encode("ascii")
@@ -57,7 +57,7 @@ def _message(raw: bytes) -> bytes:
         kept.append(_without_citations(block))
     if kept == content:
         return raw
-    return splice.replace(raw, splice.split(raw), {"content": msgspec.json.encode(kept)}) if kept else b""
+    return splice.replace(raw, splice.split(raw), {"content": json_text.encode(kept)}) if kept else b""
 
 
 def _is_sealed_block(block: object) -> bool:
