@@ -106,7 +106,7 @@ def test_other_ids_for_the_same_call_without_its_name_are_the_same_call() -> Non
 
 def test_calls_without_index_are_told_apart_by_id_and_name() -> None:
     first = [tool(None, "a1", "look", "{"), tool(None, "a1", None, "}")]
-    second = [tool(None, "a2", "find", '{"q":'), tool(None, None, None, "2}")]
+    second = [tool(None, "a2", None), tool(None, "a2", "find", '{"q":'), tool(None, None, None, "2}")]
     read = streamed(*first, *second, STOP)
     made = [(block["id"], block["name"], block["input"]) for block in content(read)]
     assert made == [("a1", "look", {}), ("a2", "find", {"q": 2})]

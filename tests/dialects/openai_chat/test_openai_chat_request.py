@@ -155,7 +155,9 @@ LOOSE: Json = {"tools": [{"type": "function", "function": {"name": "look", "para
         (effort("low"), {}, {"efforts": ("medium", "high")}, {"reasoning_effort": "medium"}, EFFORT),
         (effort("none"), {}, {"efforts": ("high",)}, HIGH, EFFORT),
         (effort("max"), {}, {"efforts": ("none", "low", "high")}, HIGH, EFFORT),
-        (effort("minimal"), {}, {"efforts": ("none", "low")}, {"reasoning_effort": "none"}, EFFORT),
+        (effort("minimal"), {}, {"efforts": ("none", "low")}, LOW, EFFORT),
+        (effort("low"), {}, {"efforts": ("none",)}, {"reasoning_effort": "none"}, EFFORT),
+        (budget(9000), {}, {"efforts": ("low",)}, LOW, BUDGET),
         (effort("future"), {}, {"efforts": ("low", "high")}, HIGH, EFFORT),
         ({**effort("low"), **budget(9000)}, {}, {}, LOW, BUDGET),
         ({**effort("low"), **budget(9000)}, OBJECT, {}, {"reasoning": {"effort": "low"}}, BUDGET),
@@ -244,6 +246,17 @@ def test_a_result_far_from_its_call_is_text() -> None:
     assert [turn["role"] for turn in body["messages"]] == ["user", "assistant", "tool", "assistant", "user"]
     assert body["messages"][-1]["content"] == "Result of an earlier tool call:\n\nB"
     assert losses.header() == "approximated: tool_result.orphan"
+
+
+def test_a_system_message_does_not_wait_for_a_result_that_never_comes() -> None:
+    request = called(result())
+    request["messages"][2:] = [
+        {"role": "system", "content": "S"},
+        {"role": "assistant", "content": "A"},
+        HELLO["messages"][0],
+    ]
+    body, _, _ = encode(request)
+    assert [turn["role"] for turn in body["messages"]] == ["user", "assistant", "system", "assistant", "user"]
 
 
 def test_a_document_in_a_result_goes_behind_it() -> None:

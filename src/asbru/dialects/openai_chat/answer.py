@@ -278,7 +278,7 @@ class _Reader:
             return call.index
         named = call.function is not None and call.function.name
         for index, known in self._by_index.items():
-            if known is self._last and not named and call.id in (None, "", known.id):
+            if known.id == call.id if call.id else known is self._last and not named:
                 return index
         return max(self._by_index, default=-1) + 1
 

@@ -78,5 +78,6 @@ def _level(effort: str, levels: tuple[str, ...]) -> str:
     if effort in levels:
         return effort
     wanted = EFFORTS.index(effort) if effort in EFFORTS else len(EFFORTS)
-    below = [level for level in levels if level in EFFORTS and EFFORTS.index(level) <= wanted and level != "none"]
-    return below[-1] if below else levels[0]
+    thinking = [level for level in levels if level in EFFORTS and level != "none"]
+    below = [level for level in thinking if EFFORTS.index(level) <= wanted]
+    return (below[-1:] or thinking[:1] or [levels[0]])[0]
