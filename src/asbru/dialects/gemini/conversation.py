@@ -7,7 +7,6 @@ every model turn carries the thought signature it came with (state.py).
 
 from __future__ import annotations
 
-import mimetypes
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -31,6 +30,16 @@ from asbru.dialects.messages import (
 
 Json = dict[str, Any]
 
+_TYPES = {
+    "png": "image/png",
+    "jpg": "image/jpeg",
+    "jpeg": "image/jpeg",
+    "webp": "image/webp",
+    "gif": "image/gif",
+    "heic": "image/heic",
+    "heif": "image/heif",
+    "pdf": "application/pdf",
+}
 _NO_BEGINNING = "(The conversation began earlier.)"
 
 
@@ -177,8 +186,16 @@ class _Work:
             raise LossyError(f"{path}.source.url", "Field required")
         if not self.context.quirks.image_url:
             raise LossyError(f"{path}.source.url", "URLs are not fetched for this model; send base64")
-        guess = mimetypes.guess_type(urlsplit(source.url).path)[0] if isinstance(block, Image) else "application/pdf"
-        if guess is None or not (guess.startswith("image/") or guess == "application/pdf"):
+        if isinstance(block, Document):
+            return {"fileData": {"fileUri": source.url, "mimeType": "application/pdf"}}
+        type = _TYPES.get(_path(source.url).rpartition(".")[2].lower())
+        if type is None:
             self.losses.note("approximated", field, "its name does not say its type: image/jpeg assumed", path)
-            guess = "image/jpeg"
-        return {"fileData": {"fileUri": source.url, "mimeType": guess}}
+        return {"fileData": {"fileUri": source.url, "mimeType": type or "image/jpeg"}}
+
+
+def _path(url: str) -> str:
+    try:
+        return urlsplit(url).path
+    except ValueError:  # Google's to refuse
+        return ""

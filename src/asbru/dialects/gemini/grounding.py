@@ -25,8 +25,8 @@ def cite(grounding: Grounding, stream: MessageStream) -> None:
 
 
 def is_search(grounding: Grounding) -> bool:
-    """Whether the web was searched."""
-    return any(grounding.web_search_queries or ()) or any(page.uri for page in _pages(grounding))
+    """Whether pages were found: without any, nothing would bear the mark."""
+    return any(page.uri for page in _pages(grounding))
 
 
 def tell_search(grounding: Grounding, stream: MessageStream, call_id: str) -> None:

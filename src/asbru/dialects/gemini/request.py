@@ -34,11 +34,11 @@ def encode(request: Request, context: Context, losses: Losses) -> Sent:
 
 
 def encode_count(request: Request, context: Context, losses: Losses) -> Sent:
-    """``countTokens``: the whole request is counted, with its system prompt and tools."""
+    """``countTokens``: the conversation with its system prompt and tools."""
+    request.max_tokens = min(thinking.ROOM_TOKENS, context.facts.max_output_tokens or thinking.ROOM_TOKENS)
     body = _body(request, context, losses)
-    if context.quirks.vertex:
-        body = {name: value for name, value in body.items() if name in ("contents", "systemInstruction", "tools")}
-    else:
+    body = {name: body[name] for name in ("contents", "systemInstruction", "tools") if name in body}
+    if not context.quirks.vertex:
         body = {"generateContentRequest": {"model": f"models/{_name(context)}", **body}}
     return Sent(_target(context, ":countTokens"), json_text.encode(body))
 
