@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Collection
 from contextlib import suppress
 from typing import Any, Literal, NamedTuple
 from urllib.parse import quote
@@ -87,8 +88,8 @@ TOOL_DESCRIPTION = "Give the final answer. Call this once you have it."
 _INSTRUCTION = "Answer with one JSON value that follows this JSON Schema, and with nothing else:\n"
 
 
-def structured(request: Request, context: Context, losses: Losses) -> Structured | None:
-    """The best way that the provider has, None when there is nothing to add to the body.
+def structured(request: Request, context: Context, losses: Losses, tools: Collection[str]) -> Structured | None:
+    """The best way that the provider has, beside the tools of these names; None when nothing is added to the body.
 
     Sets ``context.structured_tool`` for a tool; where there is neither way, the system prompt asks for it.
     """
@@ -102,7 +103,7 @@ def structured(request: Request, context: Context, losses: Losses) -> Structured
         quirks.json_schema
         and facts.structured_output is not False
         and an_object
-        and (quirks.json_schema_with_tools or not request.tools)
+        and (quirks.json_schema_with_tools or not tools)
         and (deepest is None or json_schema.depth(schema) <= deepest)
     ):
         strict = json_schema.is_strict(schema)
@@ -113,7 +114,7 @@ def structured(request: Request, context: Context, losses: Losses) -> Structured
     if an_object and quirks.tool_choice_required and facts.tools is not False and choice in ("auto", "any"):
         losses.note("emulated", "output_config.format", "a tool that must be called")
         name = OUTPUT_NAME
-        while any(tool.name == name for tool in request.tools):
+        while name in tools:
             name += "_"
         context.structured_tool = name
         return Structured("tool", name, json_schema.object_schema(schema))
@@ -125,9 +126,9 @@ def structured(request: Request, context: Context, losses: Losses) -> Structured
 # Reasoning and sampling
 
 EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
-_COMMON = ("low", "medium", "high")
+COMMON_EFFORTS = ("low", "medium", "high")
 """What a model takes of which nothing is known."""
-_BUDGETS = ((4096, "high"), (2048, "medium"), (1024, "low"), (0, "minimal"))
+BUDGETS = ((4096, "high"), (2048, "medium"), (1024, "low"), (0, "minimal"))
 
 
 def effort(request: Request, context: Context, losses: Losses) -> str | None:
@@ -135,12 +136,12 @@ def effort(request: Request, context: Context, losses: Losses) -> str | None:
     thinking, facts = request.thinking, context.facts
     wanted = request.output_config.effort if request.output_config is not None else None
     field = "output_config.effort"
-    if thinking is not None and thinking.type in ("disabled", "between_tools"):
-        return _off(context, losses)
+    if is_off(request):
+        return least_effort(context, losses)
     if thinking is not None and thinking.type == "enabled":
         budget = thinking.budget_tokens or 0
         if wanted is None:
-            field, wanted = "thinking.budget_tokens", next(name for least, name in _BUDGETS if budget >= least)
+            field, wanted = "thinking.budget_tokens", next(name for least, name in BUDGETS if budget >= least)
     if wanted is None:
         return None
     if facts.reasoning is False or not context.quirks.reasoning_effort:
@@ -148,13 +149,19 @@ def effort(request: Request, context: Context, losses: Losses) -> str | None:
         return None
     if field == "thinking.budget_tokens":
         losses.meet(field)
-    found = nearest_effort(wanted, facts.efforts or _COMMON)
+    found = nearest_effort(wanted, facts.efforts or COMMON_EFFORTS)
     if found != wanted:
         losses.note("approximated", field, f"{found} is what this model has")
     return found
 
 
-def _off(context: Context, losses: Losses) -> str | None:
+def is_off(request: Request) -> bool:
+    """Whether the client wants no thinking, or none before the answer begins."""
+    return request.thinking is not None and request.thinking.type in ("disabled", "between_tools")
+
+
+def least_effort(context: Context, losses: Losses) -> str | None:
+    """The effort for thinking that is switched off; None where the model cannot be told, or need not be."""
     facts = context.facts
     if facts.reasoning is False:
         return None
@@ -162,7 +169,7 @@ def _off(context: Context, losses: Losses) -> str | None:
         # A model of which nothing is known may not reason at all, and then refuses to be told.
         losses.note("dropped", "thinking.disabled", "the model's words for it are not known")
         return None
-    lowest = facts.efforts[0] if facts.efforts else _COMMON[0]
+    lowest = facts.efforts[0] if facts.efforts else COMMON_EFFORTS[0]
     if lowest != "none":
         losses.note("approximated", "thinking.disabled", f"{lowest} is the least this model thinks")
     return lowest
@@ -173,8 +180,9 @@ def nearest_effort(wanted: str, levels: tuple[str, ...]) -> str:
     if wanted in levels:
         return wanted
     place = EFFORTS.index(wanted) if wanted in EFFORTS else len(EFFORTS)
-    below = [level for level in levels if level in EFFORTS and EFFORTS.index(level) <= place and level != "none"]
-    return below[-1] if below else levels[0]
+    thinking = [level for level in levels if level in EFFORTS and level != "none"]
+    below = [level for level in thinking if EFFORTS.index(level) <= place]
+    return (below[-1:] or thinking[:1] or [levels[0]])[0]
 
 
 def sampling(request: Request, facts: Model, losses: Losses) -> Json:

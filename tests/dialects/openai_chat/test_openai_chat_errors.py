@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asbru.dialects.openai_chat import CODEC
-from asbru.dialects.openai_chat.errors import in_answer
+from asbru.dialects.openai_errors import in_answer
 from tests.grammar import ERROR_TYPES
 
 

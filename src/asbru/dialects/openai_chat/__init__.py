@@ -2,16 +2,17 @@
 
 The reference is OpenAI's own (`openai-python`, ``types/chat``); where a host differs, its `Quirks` say so, so that
 Groq, Mistral, DeepSeek, xAI, Together, Fireworks, OpenRouter, Cerebras, Perplexity, Ollama, vLLM, LM Studio, llama.cpp,
-NIM and Azure are data. ``request`` and ``conversation`` write, ``answer`` reads, ``errors`` reads what went wrong.
+NIM and Azure are data. ``request`` and ``conversation`` write, ``answer`` reads; `openai_errors` reads what went wrong.
 """
 
 from __future__ import annotations
 
+from asbru.dialects import openai_errors
 from asbru.dialects.codec import Codec, Context, Decoder, Sent
 from asbru.dialects.losses import Losses, LossyError
 from asbru.dialects.message_stream import MessageStream
 from asbru.dialects.messages import Request
-from asbru.dialects.openai_chat import answer, errors, request
+from asbru.dialects.openai_chat import answer, request
 from asbru.dialects.openai_chat.fidelity import FIDELITY
 
 
@@ -23,7 +24,7 @@ class OpenAIChat:
     counts = False
 
     encode = staticmethod(request.encode)
-    fault = staticmethod(errors.fault)
+    fault = staticmethod(openai_errors.fault)
 
     def decode(self, body: bytes, context: Context) -> MessageStream:
         return answer.decode(body, context)

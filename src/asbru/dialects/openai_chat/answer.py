@@ -17,8 +17,8 @@ from asbru.dialects import blobs, json_text, sse
 from asbru.dialects.codec import Context
 from asbru.dialects.message_stream import MessageStream, StreamError
 from asbru.dialects.messages import StopReason
-from asbru.dialects.openai_chat.errors import in_answer
 from asbru.dialects.openai_chat.wire import Call, Choice, Chunk, Delta, Usage, read_chunk
+from asbru.dialects.openai_errors import in_answer
 from asbru.dialects.whole import tool_input
 
 Json = dict[str, Any]

@@ -7,18 +7,9 @@ from typing import Any
 from asbru.dialects.codec import Context
 from asbru.dialects.losses import Losses
 from asbru.dialects.messages import Request
+from asbru.dialects.openai_common import BUDGETS, COMMON_EFFORTS, is_off, least_effort, nearest_effort
 
 Json = dict[str, Any]
-
-EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
-_COMMON = ("low", "medium", "high")
-"""What a model takes of which nothing is known."""
-_BUDGETS = ((4096, "high"), (2048, "medium"), (1024, "low"), (0, "minimal"))
-
-
-def is_off(request: Request) -> bool:
-    """Whether the client wants no thinking, or none before the answer begins."""
-    return request.thinking is not None and request.thinking.type in ("disabled", "between_tools")
 
 
 def reasoning(request: Request, context: Context, losses: Losses) -> Json:
@@ -38,7 +29,7 @@ def reasoning(request: Request, context: Context, losses: Losses) -> Json:
     if budget is not None:
         if quirks.reasoning_object and effort is None:
             return {"reasoning": {"max_tokens": budget}}
-        effort = effort or next(name for least, name in _BUDGETS if budget >= least)
+        effort = effort or next(name for least, name in BUDGETS if budget >= least)
     if effort is None:
         return fields
     if not quirks.reasoning_object and not quirks.reasoning_effort:
@@ -47,7 +38,7 @@ def reasoning(request: Request, context: Context, losses: Losses) -> Json:
         return fields
     if budget is not None:
         losses.meet("thinking.budget_tokens")
-    level = _level(effort, facts.efforts or _COMMON)
+    level = nearest_effort(effort, facts.efforts or COMMON_EFFORTS)
     if level != effort and budget is None:
         losses.note("approximated", "output_config.effort", f"{level} is what this model has")
     if quirks.reasoning_object:
@@ -58,26 +49,10 @@ def reasoning(request: Request, context: Context, losses: Losses) -> Json:
 
 
 def _off(context: Context, losses: Losses) -> Json:
-    quirks, facts = context.quirks, context.facts
+    quirks = context.quirks
     if quirks.thinking_switch:
         return {"thinking": {"type": "disabled"}}
     if quirks.reasoning_object:
         return {"reasoning": {"effort": "none"}}
-    if not quirks.reasoning_effort or facts.reasoning is None:
-        # A model of which nothing is known may not reason at all, and then refuses to be told.
-        losses.note("dropped", "thinking.disabled", "the host's or the model's words for it are not known")
-        return {}
-    lowest = facts.efforts[0] if facts.efforts else "low"
-    if lowest != "none":
-        losses.note("approximated", "thinking.disabled", f"{lowest} is the least this model thinks")
-    return {"reasoning_effort": lowest}
-
-
-def _level(effort: str, levels: tuple[str, ...]) -> str:
-    """The level nearest to the one that is wanted: the highest that is not above it, otherwise the lowest."""
-    if effort in levels:
-        return effort
-    wanted = EFFORTS.index(effort) if effort in EFFORTS else len(EFFORTS)
-    thinking = [level for level in levels if level in EFFORTS and level != "none"]
-    below = [level for level in thinking if EFFORTS.index(level) <= wanted]
-    return (below[-1:] or thinking[:1] or [levels[0]])[0]
+    effort = least_effort(context, losses)
+    return {} if effort is None else {"reasoning_effort": effort}

@@ -8,7 +8,7 @@ write, ``answer`` and ``stream`` read, ``hosted`` does both for what the provide
 from __future__ import annotations
 
 from asbru.dialects.codec import Codec
-from asbru.dialects.openai_chat.errors import fault
+from asbru.dialects.openai_errors import fault
 from asbru.dialects.openai_responses.answer import decode, decode_count
 from asbru.dialects.openai_responses.fidelity import FIDELITY
 from asbru.dialects.openai_responses.request import encode, encode_count

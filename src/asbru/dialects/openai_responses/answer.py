@@ -14,8 +14,8 @@ from asbru.dialects.codec import Context
 from asbru.dialects.message_stream import MessageStream, StreamError
 from asbru.dialects.messages import StopReason
 from asbru.dialects.names import id_mapper
-from asbru.dialects.openai_chat.errors import in_answer
 from asbru.dialects.openai_common import shown_tier
+from asbru.dialects.openai_errors import in_answer
 from asbru.dialects.openai_responses import hosted, state
 
 Json = dict[str, Any]

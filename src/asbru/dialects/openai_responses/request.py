@@ -61,7 +61,7 @@ def _prompt(request: Request, context: Context, losses: Losses) -> Json:
     native = _NATIVE | ({"cache_control"} if marks else set()) | ({"messages.system"} if quirks.mid_system else set())
     common.refuse_sources(request, context)
     prepare(request, context, losses, native)
-    structured = common.structured(request, context, losses)
+    structured = common.structured(request, context, losses, [tool.name for tool in request.tools])
     body: Json = {"model": context.model}
     items: list[Json] = []
     if marks and any(block.cache_control for block in request.system):

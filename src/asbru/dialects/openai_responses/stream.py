@@ -14,7 +14,7 @@ import msgspec
 from asbru.dialects import sse
 from asbru.dialects.codec import Context
 from asbru.dialects.message_stream import MAX_HELD, StreamError
-from asbru.dialects.openai_chat.errors import in_answer
+from asbru.dialects.openai_errors import in_answer
 from asbru.dialects.openai_responses.answer import (
     NONSENSE,
     Annotation,
