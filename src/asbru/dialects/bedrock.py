@@ -56,11 +56,8 @@ _FAMILIES: tuple[tuple[str, Family], ...] = (
 
 def family(context: Context) -> Family:
     """Whose additional fields a model takes. Where it is an ARN that says nothing, the client's name for it decides."""
-    for name in (context.model, context.shown_model):
-        for part, found in _FAMILIES:
-            if part in name:
-                return found
-    return "other"
+    names = (context.model, context.shown_model) if context.model.startswith("arn:") else (context.model,)
+    return next((found for name in names for part, found in _FAMILIES if part in name), "other")
 
 
 # Errors
@@ -113,7 +110,7 @@ def exception(frame: Frame) -> Fault | None:
         return None
     kind = str(frame.headers.get(":exception-type") or frame.headers.get(":error-code") or "")
     error = _read(frame.payload)
-    if error.message is None:
+    if not error.message:
         error.message = str(frame.headers.get(":error-message") or "")
     return _fault(kind, error.original_status or 500, error, {})
 

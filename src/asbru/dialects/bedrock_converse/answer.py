@@ -87,8 +87,9 @@ class Answer:
             self.delta(index, Delta(text=block.text))
         elif block.tool is not None:
             self.tool(index, block.tool)
-            if block.tool.input is not None:
-                self.delta(index, Delta(tool=ToolInput(_text(block.tool.input))))
+            written = _text(block.tool.input)
+            if written != "null":
+                self.delta(index, Delta(tool=ToolInput(written)))
         elif block.reasoning is not None:
             reasoning = block.reasoning.text or Reasoning()
             reasoning.redacted = block.reasoning.redacted
@@ -105,11 +106,12 @@ class Answer:
         self._open(index, "tool")
         if tool.type == _SERVER_TOOL:
             self._kind = "skipped"
-        elif tool.name == self._context.structured_tool and tool.name is not None:
+        elif not tool.name:
+            raise StreamError("Bedrock's answer has a tool call without a name")
+        elif tool.name == self._context.structured_tool:
             self._kind = "structured"
         else:
-            name = tool.name or ""
-            self.stream.tool(index, _tool_id(tool.id or ""), self._context.tool_names.get(name, name))
+            self.stream.tool(index, _tool_id(tool.id or ""), self._context.tool_names.get(tool.name, tool.name))
 
     def skip(self, index: int) -> None:
         """A block that the Messages API has no words for begins."""

@@ -44,7 +44,7 @@ class ToolUse(msgspec.Struct):
     id: str | None = msgspec.field(name="toolUseId", default=None)
     name: str | None = None
     type: str | None = None
-    input: msgspec.Raw | None = None
+    input: msgspec.Raw = msgspec.Raw(b"null")
 
 
 class Start(msgspec.Struct):
