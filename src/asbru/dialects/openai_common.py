@@ -263,3 +263,21 @@ _TIERS = {
 def shown_tier(tier: str | None) -> str | None:
     """``usage.service_tier`` for the tier that the provider says it served; None for one without a counterpart."""
     return _TIERS.get(tier or "")
+
+
+# Answers
+
+REFUSAL: Json = {"type": "refusal", "category": None, "explanation": None}
+"""``stop_details`` of an answer that the provider refused."""
+_MOST = 2**53
+_good_id = re.compile(r"[a-zA-Z0-9_-]{1,64}").fullmatch
+
+
+def count(value: float | None) -> int:
+    """A count of tokens, whatever a host wrote in its place."""
+    return min(int(value), _MOST) if value is not None and value > 0 else 0
+
+
+def client_tool_id(id: str) -> str:
+    """An id that Anthropic's clients take, the same for the same one; an empty one stays so."""
+    return id if not id or _good_id(id) else f"toolu_{_digest(id)[:24]}"

@@ -7,8 +7,6 @@ object; reasoning under three names; usage in the last chunk with choices, in on
 
 from __future__ import annotations
 
-import hashlib
-import re
 from typing import Any
 
 import msgspec
@@ -18,6 +16,7 @@ from asbru.dialects.codec import Context
 from asbru.dialects.message_stream import MessageStream, StreamError
 from asbru.dialects.messages import StopReason
 from asbru.dialects.openai_chat.wire import Call, Choice, Chunk, Delta, Usage, read_chunk
+from asbru.dialects.openai_common import REFUSAL, client_tool_id, count, shown_tier
 from asbru.dialects.openai_errors import in_answer
 from asbru.dialects.whole import tool_input
 
@@ -37,11 +36,7 @@ _FAILED = {
     "abort": "api_error",  # vLLM
     "insufficient_system_resource": "overloaded_error",  # DeepSeek
 }
-_TIERS = {"default": "standard", "standard": "standard", "priority": "priority", "fast": "priority"}
-_REFUSAL: Json = {"type": "refusal", "category": None, "explanation": None}
-_MOST = 2**53
 _NONSENSE = "The provider's answer is not a chat completion"
-_good_id = re.compile(r"[a-zA-Z0-9_-]{1,64}").fullmatch
 
 
 def decode(body: bytes, context: Context) -> MessageStream:
@@ -177,8 +172,7 @@ class _Reader:
         usage = chunk.usage or (chunk.x_groq.usage if chunk.x_groq is not None else None)
         if usage is not None:
             self._said = usage
-        if chunk.service_tier in _TIERS:
-            self.stream.service_tier = _TIERS[chunk.service_tier]
+        self.stream.service_tier = shown_tier(chunk.service_tier) or self.stream.service_tier
 
     def failed(self, choice: Choice) -> None:
         """Raises `StreamError` for a choice that is an error."""
@@ -305,7 +299,7 @@ class _Reader:
         call.begun = True
         call.structured = name == self._context.structured_tool
         if not call.structured:
-            self.stream.tool(call.key, _tool_id(call.id), self._context.tool_names.get(name, name))
+            self.stream.tool(call.key, client_tool_id(call.id), self._context.tool_names.get(name, name))
         early, call.early = call.early, ""
         if early:
             self._input(call, early)
@@ -334,7 +328,7 @@ class _Reader:
         """Why the answer is over."""
         reason = _STOP.get(choice.finish_reason or "", "end_turn") if choice.finish_reason else None
         if self._refused or reason == "refusal":
-            self.stream.stop("refusal", details=_REFUSAL)
+            self.stream.stop("refusal", details=REFUSAL)
             return
         sequence = choice.stop_reason or choice.matched_stop  # vLLM, SGLang
         if reason == "end_turn" and isinstance(sequence, str):
@@ -348,12 +342,12 @@ class _Reader:
         if said is None:
             return
         usage = self.stream.usage
-        prompt, output, total = _count(said.prompt_tokens), _count(said.completion_tokens), _count(said.total_tokens)
+        prompt, output, total = count(said.prompt_tokens), count(said.completion_tokens), count(said.total_tokens)
         inside, outside = said.prompt_tokens_details, said.completion_tokens_details
-        cached = _count(inside.cached_tokens if inside is not None else None)
-        cached = cached or _count(said.prompt_cache_hit_tokens) or _count(said.cached_tokens)
-        written = _count(inside.cache_write_tokens if inside is not None else None)
-        thought = _count(outside.reasoning_tokens if outside is not None else None)
+        cached = count(inside.cached_tokens if inside is not None else None)
+        cached = cached or count(said.prompt_cache_hit_tokens) or count(said.cached_tokens)
+        written = count(inside.cache_write_tokens if inside is not None else None)
+        thought = count(outside.reasoning_tokens if outside is not None else None)
         if thought and total == prompt + output + thought:
             output += thought  # xAI counts them beside the answer
         usage.cache_read_input_tokens = min(cached, prompt)
@@ -361,17 +355,6 @@ class _Reader:
         usage.input_tokens = prompt - usage.cache_read_input_tokens - usage.cache_creation_input_tokens
         usage.output_tokens = output
         usage.thinking_tokens = min(thought, output)
-
-
-def _count(value: float | None) -> int:
-    return min(int(value), _MOST) if value is not None and value > 0 else 0
-
-
-def _tool_id(id: str) -> str:
-    """An id that Anthropic's clients take, the same for the same one; an empty one stays so."""
-    if not id or _good_id(id):
-        return id
-    return f"toolu_{hashlib.sha256(id.encode()).hexdigest()[:24]}"
 
 
 def _arguments(arguments: str | Json | None) -> str:

@@ -13,8 +13,7 @@ import msgspec
 from asbru.dialects.codec import Context
 from asbru.dialects.message_stream import MessageStream, StreamError
 from asbru.dialects.messages import StopReason
-from asbru.dialects.names import id_mapper
-from asbru.dialects.openai_common import shown_tier
+from asbru.dialects.openai_common import REFUSAL, client_tool_id, count, shown_tier
 from asbru.dialects.openai_errors import in_answer
 from asbru.dialects.openai_responses import hosted, state
 
@@ -56,17 +55,17 @@ class Item(msgspec.Struct):
 
 
 class _CacheDetails(msgspec.Struct):
-    cached_tokens: int | None = None
-    cache_write_tokens: int | None = None
+    cached_tokens: float | None = None
+    cache_write_tokens: float | None = None
 
 
 class _ReasoningDetails(msgspec.Struct):
-    reasoning_tokens: int | None = None
+    reasoning_tokens: float | None = None
 
 
 class _Usage(msgspec.Struct):
-    input_tokens: int | None = None
-    output_tokens: int | None = None
+    input_tokens: float | None = None
+    output_tokens: float | None = None
     input_tokens_details: _CacheDetails | None = None
     output_tokens_details: _ReasoningDetails | None = None
 
@@ -94,10 +93,6 @@ _response = msgspec.json.Decoder(Response).decode
 _count = msgspec.json.Decoder(_Count).decode
 NONSENSE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """What decoding raises for bytes that are no JSON, or not of the expected shape."""
-
-REFUSAL: Json = {"type": "refusal", "category": None, "explanation": None}
-
-_tool_id = id_mapper("^[a-zA-Z0-9_-]{1,64}$")
 
 
 def new_stream(context: Context) -> MessageStream:
@@ -156,14 +151,15 @@ def finish(stream: MessageStream, response: Response, refused: bool) -> None:
 def _count_usage(stream: MessageStream, response: Response) -> None:
     said = response.usage
     if said is not None:
-        usage = stream.usage
+        usage, asked = stream.usage, count(said.input_tokens)
         cache = said.input_tokens_details or _CacheDetails()
-        usage.cache_read_input_tokens = max(0, cache.cached_tokens or 0)
-        usage.cache_creation_input_tokens = max(0, cache.cache_write_tokens or 0)
-        cached = usage.cache_read_input_tokens + usage.cache_creation_input_tokens
-        usage.input_tokens = max(0, (said.input_tokens or 0) - cached)
-        usage.output_tokens = max(0, said.output_tokens or 0)
-        usage.thinking_tokens = max(0, (said.output_tokens_details or _ReasoningDetails()).reasoning_tokens or 0)
+        usage.cache_read_input_tokens = min(count(cache.cached_tokens), asked)
+        asked -= usage.cache_read_input_tokens
+        usage.cache_creation_input_tokens = min(count(cache.cache_write_tokens), asked)
+        usage.input_tokens = asked - usage.cache_creation_input_tokens
+        usage.output_tokens = count(said.output_tokens)
+        thought = count((said.output_tokens_details or _ReasoningDetails()).reasoning_tokens)
+        usage.thinking_tokens = min(thought, usage.output_tokens)
     stream.service_tier = shown_tier(response.service_tier) or stream.service_tier
 
 
@@ -204,7 +200,7 @@ class Output:
                 raise StreamError("The provider called a tool without a name")
             if not self._as_text:
                 shown = self._context.tool_names.get(name, name)
-                self._stream.tool(key, _tool_id(item.call_id or item.id or ""), shown)
+                self._stream.tool(key, client_tool_id(item.call_id or item.id or ""), shown)
 
     def text(self, text: str, part: int) -> None:
         """Some of a message's text."""
