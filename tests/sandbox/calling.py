@@ -36,6 +36,7 @@ class Asked:
     """Size of the pieces the body comes in; 0: all at once."""
     request_id: str = ""
     tail_open: bool = False
+    is_drained: bool = False
     started: bool = False
     finished: bool = False
     aborted: bool = False
