@@ -11,31 +11,26 @@ from typing import Any
 
 Json = dict[str, Any]
 
-_NOT_STRICT = frozenset(
-    {
-        "allOf",
-        "oneOf",
-        "not",
-        "if",
-        "then",
-        "else",
-        "dependentRequired",
-        "dependentSchemas",
-        "patternProperties",
-        "prefixItems",
-        "unevaluatedProperties",
-    }
+_STRICT = frozenset(
+    {"type", "properties", "required", "additionalProperties", "items", "anyOf", "enum", "const", "$ref", "$defs"}
+    | {"definitions", "$schema", "title", "description", "pattern", "format", "multipleOf", "minItems", "maxItems"}
+    | {"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"}
 )
+"""Keywords that strict mode knows; with any other the request is refused."""
+_FORMATS = frozenset({"date-time", "time", "date", "duration", "email", "hostname", "ipv4", "ipv6", "uuid"})
 _MAX_DEPTH = 100
 
 
 def is_strict(schema: object) -> bool:
     """Whether a target may be told to follow it strictly; the root must be an object."""
-    return isinstance(schema, dict) and schema.get("type") == "object" and _is_strict(schema, 0)
+    an_object = isinstance(schema, dict) and schema.get("type") == "object" and "anyOf" not in schema
+    return an_object and _is_strict(schema, 0)
 
 
 def _is_strict(schema: object, depth: int) -> bool:
-    if not isinstance(schema, dict) or depth > _MAX_DEPTH or not _NOT_STRICT.isdisjoint(schema):
+    if not isinstance(schema, dict) or depth > _MAX_DEPTH or not schema.keys() <= _STRICT:
+        return False
+    if "format" in schema and str(schema["format"]) not in _FORMATS:
         return False
     if schema.get("type") == "object" or "properties" in schema:
         properties = schema.get("properties", {})
@@ -74,3 +69,42 @@ def object_schema(schema: Json | None) -> Json:
     if schema is not None and schema.get("type") == "object" and "properties" in schema:
         return schema
     return {"type": "object", "properties": {}, **(schema or {})}
+
+
+_COMBINED = ("anyOf", "oneOf", "allOf")
+
+
+def is_flat(schema: Json) -> bool:
+    """Whether the root is one object, and not a choice of several: OpenAI refuses a tool's schema that is."""
+    return not any(key in schema for key in (*_COMBINED, "enum", "not"))
+
+
+def flattened(schema: Json) -> Json:
+    """One object with the properties of every choice at the root, required where each choice requires them."""
+    found = {key: value for key, value in schema.items() if key not in (*_COMBINED, "enum", "not")}
+    properties = dict(_named(schema))
+    required = set(_required(schema))
+    for key in _COMBINED:
+        choices = schema.get(key)
+        choices = [each for each in choices if isinstance(each, dict)] if isinstance(choices, list) else []
+        for each in choices:
+            for name, value in _named(each).items():
+                properties.setdefault(name, value)
+        names = [_required(each) for each in choices]
+        required |= (set.union if key == "allOf" else set.intersection)(*names) if names else set()
+    return {
+        **found,
+        "type": "object",
+        "properties": properties,
+        "required": [name for name in properties if name in required],
+    }
+
+
+def _named(schema: Json) -> Json:
+    properties = schema.get("properties")
+    return properties if isinstance(properties, dict) else {}
+
+
+def _required(schema: Json) -> set[str]:
+    required = schema.get("required")
+    return set(map(str, required)) if isinstance(required, list) else set()

@@ -48,6 +48,15 @@ def breakpoint(context: Context) -> str | None:
     return marked if version and (int(version[1]), int(version[2] or 0)) >= (5, 6) else None
 
 
+def takes_system_turns(request: Request, context: Context, losses: Losses) -> bool:
+    """Whether system messages may stand in mid-conversation; before `prepare`, which folds them otherwise."""
+    if context.quirks.mid_system and context.facts.system_turns is not False:
+        return True
+    if any(turn.role == "system" and turn.content for turn in request.messages):
+        losses.note("approximated", "messages.system", "folded into the user's turn")
+    return False
+
+
 def refuse_sources(request: Request, context: Context) -> None:
     """Refuse images and documents that the host cannot read; before `prepare`, while paths are the client's own."""
     if context.quirks.image_url and context.quirks.files and context.facts.documents is not False:

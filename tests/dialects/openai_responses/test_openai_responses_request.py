@@ -211,6 +211,17 @@ def test_a_choice_without_tools_is_not_sent() -> None:
     assert not body.keys() & {"tools", "tool_choice", "parallel_tool_calls"}
 
 
+def test_a_choice_at_the_root_of_a_tools_schema_becomes_one_object() -> None:
+    one, other = ({"properties": {name: {"type": "string"}}, "required": [name]} for name in ("id", "name"))
+    body, losses = encoded(asked(tools=[{"name": "find", "input_schema": {"type": "object", "oneOf": [one, other]}}]))
+    assert body["tools"][0]["parameters"] == {
+        "type": "object",
+        "properties": {"id": {"type": "string"}, "name": {"type": "string"}},
+        "required": [],
+    }
+    assert losses.header() == "approximated: tools.0"
+
+
 def test_domains_that_are_blocked_are_named_as_lost() -> None:
     search = {"type": "web_search_20250305", "name": "web_search", "blocked_domains": ["example.com"]}
     body, losses = encoded(asked(tools=[search]))
@@ -261,6 +272,14 @@ def test_a_system_message_behind_answered_calls_stays_where_it_is() -> None:
     body, _ = encoded(request)
     roles = [item.get("role", item["type"]) for item in body["input"]]
     assert roles == ["user", "function_call", "function_call_output", "system", "assistant", "user"]
+
+
+def test_a_model_that_takes_no_system_turns_has_them_in_the_users() -> None:
+    request = asked()
+    request["messages"].append({"role": "system", "content": "S"})
+    body, losses = encoded(request, context(facts=Model(system_turns=False)))
+    assert [item["role"] for item in body["input"]] == ["user"]
+    assert losses.header() == "approximated: messages.system"
 
 
 # Breakpoints

@@ -23,9 +23,7 @@ def encode(request: Request, context: Context, losses: Losses) -> Sent:
     """See `Codec.encode`."""
     _refuse(request, context)
     hosts_own = common.identity(request, context, losses) | common.service_tier(request, context, losses)
-    system_turns = context.quirks.mid_system and context.facts.system_turns is not False
-    if not system_turns and any(turn.role == "system" and turn.content for turn in request.messages):
-        losses.note("approximated", "messages.system", "folded into the user's turn")
+    system_turns = common.takes_system_turns(request, context, losses)
     breakpoint = common.breakpoint(context)
     native = {"cache_control"} if breakpoint is not None else set()
     if system_turns:

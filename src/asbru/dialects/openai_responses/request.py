@@ -58,7 +58,9 @@ def _prompt(request: Request, context: Context, losses: Losses) -> Json:
     """What decides how many tokens go in."""
     quirks = context.quirks
     marks = common.breakpoint(context) == common.BREAKPOINT
-    native = _NATIVE | ({"cache_control"} if marks else set()) | ({"messages.system"} if quirks.mid_system else set())
+    native = _NATIVE | ({"cache_control"} if marks else set())
+    if common.takes_system_turns(request, context, losses):
+        native |= {"messages.system"}
     common.refuse_sources(request, context)
     prepare(request, context, losses, native)
     structured = common.structured(request, context, losses, [tool.name for tool in request.tools])
@@ -132,6 +134,9 @@ def _tool(tool: Tool, index: int, context: Context, losses: Losses) -> Json:
     if server_tool_field(tool) == "tools.web_search":
         return hosted.web_search(tool, path, losses)
     schema = json_schema.object_schema(tool.input_schema)
+    if not json_schema.is_flat(schema):
+        losses.note("approximated", "tools.custom", "one object with the properties of every choice", path)
+        schema = json_schema.flattened(schema)
     strict = bool(tool.strict) and context.quirks.strict_tools and json_schema.is_strict(schema)
     if tool.strict and not strict:
         losses.note("approximated", "tools.strict", "not strict: a property is optional, or the host is not", path)
