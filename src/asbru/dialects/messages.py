@@ -214,6 +214,12 @@ _BLOCKS: dict[str, type[Text | Image | Document | SearchResult | Thinking | Reda
 }
 
 
+class _ToolResultHead(Part, kw_only=True):
+    tool_use_id: str
+    is_error: bool | None = None
+    cache_control: Json | None = None
+
+
 class _Metadata(Part, kw_only=True):
     user_id: str | None = None
 
@@ -318,14 +324,14 @@ def _block(item: object, path: str) -> Block:
         return _convert(item, struct, path)
     if kind != "tool_result":
         return Unknown(kind, item)
-    if not isinstance(item.get("tool_use_id"), str):
-        raise MessagesError(f"{path}.tool_use_id: Field required")
+    head = _convert(item, _ToolResultHead, path)
     content = item.get("content")
+    if isinstance(content, str):
+        parts: list[Block] = [Text(text=content)] if content else []
+    else:
+        parts = [] if content is None else blocks(content, f"{path}.content")
     return ToolResult(
-        tool_use_id=item["tool_use_id"],
-        content=[Text(text=content)] if isinstance(content, str) else blocks(content or [], f"{path}.content"),
-        is_error=item.get("is_error") is True,
-        cache_control=item.get("cache_control"),
+        tool_use_id=head.tool_use_id, content=parts, is_error=bool(head.is_error), cache_control=head.cache_control
     )
 
 

@@ -259,6 +259,14 @@ def test_a_system_message_does_not_wait_for_a_result_that_never_comes() -> None:
     assert [turn["role"] for turn in body["messages"]] == ["user", "assistant", "system", "assistant", "user"]
 
 
+def test_a_model_that_takes_no_system_turns_has_them_in_the_users() -> None:
+    body, losses, _ = encode(
+        {"messages": [*HELLO["messages"], {"role": "system", "content": "S"}]}, {}, {"system_turns": False}
+    )
+    assert [turn["role"] for turn in body["messages"]] == ["user"]
+    assert losses.header() == "approximated: messages.system"
+
+
 def test_a_document_in_a_result_goes_behind_it() -> None:
     body, _, _ = encode(called(result(PDF)), {"files": True})
     assert body["messages"][2]["content"] == "[Document: see the document for call_1 in the next message.]"
