@@ -37,8 +37,8 @@ BAD_KEY = {"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": "API_K
         # ai.google.dev/gemini-api/docs/troubleshooting: the status blames the request, the reason the key
         (
             400,
-            google(400, "INVALID_ARGUMENT", "API key not valid. Please pass a valid API key.", BAD_KEY),
-            Fault(401, "authentication_error", "API key not valid. Please pass a valid API key."),
+            google(400, "INVALID_ARGUMENT", "The credential is not valid.", BAD_KEY),
+            Fault(401, "authentication_error", "The credential is not valid."),
         ),
         (
             400,

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from asbru.dialects import messages
+from asbru.dialects import blobs, messages
 from asbru.dialects.gemini import CODEC
 from asbru.dialects.gemini.family import LATEST, generation
 from asbru.dialects.losses import Losses, LossyError
@@ -140,3 +140,19 @@ def test_numbers_of_any_size() -> None:
 def test_a_conversation_that_begins_with_the_model() -> None:
     body = encode({"messages": [{"role": "assistant", "content": "Hello."}, *HI]})
     assert [content["role"] for content in body["contents"]] == ["user", "model", "user"]
+
+
+def test_only_the_text_that_stands_for_code_is_left_out() -> None:
+    code: Json = {"executableCode": {"language": "PYTHON", "code": "1"}}
+    shown = "```python\n1\n```\n"
+    sealed = blobs.seal("gemini", {"model": "gemini-3-flash-preview", "parts": [code]})
+    thinking: Json = {"type": "thinking", "thinking": "", "signature": sealed}
+    call: Json = {"type": "tool_use", "id": "c1", "name": "f", "input": {}}
+    for blocks, expected in (
+        ([thinking, {"type": "text", "text": shown}], [code]),
+        ([thinking, {"type": "text", "text": "Changed."}], [code, {"text": "Changed."}]),
+        ([thinking, call, {"type": "text", "text": shown}], [code, "call", {"text": shown}]),
+    ):
+        turns = [*HI, {"role": "assistant", "content": blocks}, {"role": "user", "content": "Go on."}]
+        parts = encode({"messages": turns})["contents"][1]["parts"]
+        assert ["call" if "functionCall" in part else part for part in parts] == expected

@@ -238,7 +238,7 @@ class _Teller:
 
     def _ground(self, said: Grounding) -> None:
         """Chunks of a stream say what is known so far; the last one with sources says all."""
-        if said.grounding_chunks or (said.web_search_queries and self._grounding is None):
+        if said.grounding_chunks:
             self._grounding = said
 
     def _finish(self, reason: str, message: str | None) -> None:
