@@ -429,6 +429,13 @@ def test_lengths_that_are_none_leave_one_part() -> None:
     assert sent_back(content)[0]["summary"] == [{"type": "summary_text", "text": "cut"}]
 
 
+def test_searches_of_another_provider_stay_behind() -> None:
+    found = {"url": "https://example.com", "title": "t", "encrypted_content": blobs.seal("azure", {})}
+    use = {"type": "server_tool_use", "id": "srvtoolu_ws_1", "name": "web_search", "input": {"query": "q"}}
+    result = {"type": "web_search_tool_result", "tool_use_id": "srvtoolu_ws_1", "content": [found]}
+    assert [item["type"] for item in sent_back([use, result, {"type": "text", "text": "Hi"}])] == ["message"]
+
+
 def test_mcp_calls_of_anthropics_get_an_id_that_the_provider_takes() -> None:
     use = {"type": "mcp_tool_use", "id": "mcptoolu_01X", "name": "t", "server_name": "s", "input": {}}
     result = {"type": "mcp_tool_result", "tool_use_id": "mcptoolu_01X", "content": "plain"}

@@ -151,7 +151,7 @@ class Conversation:
                     self._open.add(block.id)
                     found = self._call(block)
                 case Unknown():
-                    found = hosted.item(block, answered)
+                    found = hosted.item(block, answered, self._context.provider)
                 case _:
                     self._losses.meet("block.unknown", "messages")
             if found is not None:

@@ -2,9 +2,8 @@
 
 A search of the provider's is shown as Anthropic's ``server_tool_use`` and ``web_search_tool_result``, a call to an MCP
 server as ``mcp_tool_use`` and ``mcp_tool_result``; their ids hold the item's own, so that they go back as the items
-they were. The sealed mark in a search's ``encrypted_content`` tells the gateway that it is none of
-Anthropic's (foreign.py).
-What a search does besides searching has no words in Messages and rides in a signature.
+they were. A search's ``encrypted_content`` is sealed, so that it goes back to its own provider only, and never to
+Anthropic (foreign.py). What a search does besides searching has no words in Messages and rides in a signature.
 """
 
 from __future__ import annotations
@@ -27,6 +26,7 @@ SOURCES = "web_search_call.action.sources"
 
 _SEARCH_ID = "srvtoolu_"
 _MCP_ID = "mcptoolu_"
+_RESULTS = frozenset({"web_search_tool_result", "mcp_tool_result"})
 _LOCATION = ("type", "city", "region", "country", "timezone")
 
 
@@ -100,21 +100,28 @@ def _of_toolset(toolset: Tool, path: str) -> tuple[bool, list[str] | None]:
 
 
 def results(blocks: Iterable[object]) -> dict[str, Json]:
-    """What MCP servers answered in an assistant's turn, by call."""
-    found = (block.raw for block in blocks if isinstance(block, Unknown) and block.type == "mcp_tool_result")
+    """What came of searches and MCP calls in an assistant's turn, by the id of the call."""
+    found = (block.raw for block in blocks if isinstance(block, Unknown) and block.type in _RESULTS)
     return {str(raw.get("tool_use_id")): raw for raw in found}
 
 
-def item(block: Unknown, answered: Mapping[str, Json]) -> Json | None:
+def item(block: Unknown, answered: Mapping[str, Json], provider: str) -> Json | None:
     """The item that a block of an assistant's turn stands for; None for a result, and for another provider's search."""
     raw = block.raw
     id = str(raw.get("id"))
     if block.type == "mcp_tool_use":
         return _mcp_call(raw, id, answered.get(id))
-    if block.type != "server_tool_use" or not id.startswith(f"{_SEARCH_ID}ws_"):
+    if block.type != "server_tool_use" or not _is_search_of(answered.get(id), provider):
         return None
     action = {"type": "search", **(raw.get("input") or {})}
     return {"type": "web_search_call", "id": id.removeprefix(_SEARCH_ID), "status": "completed", "action": action}
+
+
+def _is_search_of(result: Json | None, provider: str) -> bool:
+    pages = result.get("content") if result is not None else None
+    page = pages[0] if isinstance(pages, list) and pages else None
+    mark = page.get("encrypted_content") if isinstance(page, dict) else None
+    return isinstance(mark, str) and blobs.unseal(mark, provider) is not None
 
 
 def _mcp_call(raw: Json, id: str, result: Json | None) -> Json:
@@ -153,7 +160,7 @@ def tell_search(stream: MessageStream, provider: str, key: object, id: str, stat
         return
     if "query" not in plain and plain.get("queries"):
         plain["query"] = plain["queries"][0]
-    shown = f"{_SEARCH_ID}{id}"
+    shown, mark = f"{_SEARCH_ID}{id}", blobs.seal(provider, {})
     stream.tool(key, shown, "web_search", "server_tool_use")
     stream.tool_json(key, to_json(plain).decode())
     stream.tool_end(key)
@@ -166,7 +173,7 @@ def tell_search(stream: MessageStream, provider: str, key: object, id: str, stat
                     "type": "web_search_result",
                     "url": url,
                     "title": url,
-                    "encrypted_content": blobs.UNSIGNED,
+                    "encrypted_content": mark,
                     "page_age": None,
                 }
                 for url in urls
