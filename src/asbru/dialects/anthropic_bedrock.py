@@ -131,7 +131,7 @@ class _Count(msgspec.Struct):
 
 
 class _Chunk(msgspec.Struct):
-    bytes: bytes | None = None  # msgspec reads base64
+    data: bytes | None = msgspec.field(name="bytes", default=None)  # msgspec reads base64
 
 
 class _Typed(msgspec.Struct):
@@ -169,7 +169,7 @@ class FrameUnwrapper:
         if frame.headers.get(":event-type") != "chunk":
             return b""
         try:
-            data = _chunk(frame.payload).bytes
+            data = _chunk(frame.payload).data
             name = _typed(data).type if data else None
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return self._fail("api_error", "Bedrock's stream cannot be read")
