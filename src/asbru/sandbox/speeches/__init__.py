@@ -3,5 +3,6 @@
 from __future__ import annotations
 
 from asbru.sandbox.speech import Speech
+from asbru.sandbox.speeches.openai_chat import OpenAIChat
 
-SPEECHES: tuple[Speech, ...] = ()
+SPEECHES: tuple[Speech, ...] = (OpenAIChat(),)
