@@ -67,13 +67,19 @@ class Quirks(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=Tr
     files: bool = False
     """PDF documents can be sent."""
     max_stop_sequences: int = 4
+    """How many stop sequences can be sent; the gateway itself watches for the others."""
     tool_id_pattern: str = "^[a-zA-Z0-9_-]{1,64}$"
+    """The ids of tool calls that are accepted, as a regular expression; others are mapped."""
     tool_name_max: int = 64
+    """The longest name of a tool; longer ones are mapped."""
     max_schema_depth: int | None = None
+    """How deep a tool's JSON schema may be nested."""
     empty_text: bool = True
     """Empty text is accepted."""
     prompt_cache_key: bool = False
+    """``prompt_cache_key`` is understood."""
     service_tier: bool = False
+    """``service_tier`` is understood, with OpenAI's values."""
     user_field: str | None = None
     """Where the end user's id goes (``safety_identifier``, ``user``), hashed."""
     vertex: bool = False
@@ -81,13 +87,16 @@ class Quirks(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=Tr
     path: str | None = None
     """The path under the base URL, where it is not the dialect's own; ``{model}`` is replaced."""
     query: str = ""
+    """A query that every request has, such as ``api-version=2025-04-01-preview``."""
 
 
 class Model(msgspec.Struct, kw_only=True, frozen=True):
     """What is known of a model; None where nothing is. From data/models.json and the configuration."""
 
     context_tokens: int | None = None
+    """The most input tokens."""
     max_output_tokens: int | None = None
+    """The most output tokens."""
     reasoning: bool | None = None
     """It thinks before it answers (and mostly takes no sampling parameters)."""
     efforts: tuple[str, ...] = ()
