@@ -69,7 +69,10 @@ _NO_SAMPLING = {
     "openai": re.compile(r"o\d|gpt-[5-9]|codex|computer-use"),
     "moonshot": re.compile(r"kimi-k(2\.[5-9]|[3-9])"),
 }
-"""Reasoning models that refuse temperature: OpenAI's and Moonshot's references."""
+"""Reasoning models that refuse temperature: OpenAI's and Moonshot's references. Other makers' take it, or ignore it."""
+_COMPLETE = frozenset({"openai", "gemini", "mistral", "xai", "groq", "deepseek", "cerebras", "moonshot", "cohere"})
+"""Whose rows say so wherever a model reasons. An effort that a model cannot have is a 400 at most of them; one that is
+not sent for a model that could have it is only less."""
 
 
 def main(arguments: list[str]) -> int:
@@ -128,10 +131,12 @@ def chosen(rows: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, str, Ma
 
 def model(provider: str, name: str, row: Mapping[str, Any]) -> Model:
     reasoning = flag(row, "supports_reasoning")
-    refuses = _NO_SAMPLING.get(provider)
+    if reasoning is None and provider in _COMPLETE:
+        reasoning = False
     sampling = flag(row, "supports_sampling_params")
-    if sampling is None and reasoning and "chat" not in name and refuses is not None and refuses.match(name):
-        sampling = False
+    if sampling is None and reasoning:
+        refuses = _NO_SAMPLING.get(provider)
+        sampling = not (refuses is not None and refuses.match(name) and "chat" not in name)
     modalities = row.get("supported_modalities")
     images = flag(row, "supports_vision")
     if images is None and isinstance(modalities, list) and modalities:

@@ -114,7 +114,8 @@ def test_models_that_everybody_asks_for(tables: tuple[str, ...], name: str) -> N
 def test_models_that_think_take_no_sampling_where_their_makers_say_so() -> None:
     find = facts.table().find
     assert find(("openai",), "gpt-5.1").sampling is False
-    assert find(("openai",), "gpt-4o").sampling is None
+    assert find(("openai",), "gpt-4o").reasoning is False
+    assert find(("groq",), "openai/gpt-oss-120b").sampling is True
     assert find(("openai",), "gpt-5.1").efforts == ("none", "low", "medium", "high")
 
 
