@@ -337,6 +337,16 @@ TURNS = st.lists(
 )
 
 
+@pytest.mark.parametrize("native", [("cache_control",), ("cache_control", "messages.system")])
+def test_a_breakpoint_stays_with_what_its_words_become(native: tuple[str, ...]) -> None:
+    request, _, _ = prepared([user("hi"), system("one", text("two", cache_control=MARK))], native=native)
+    last = request.messages[-1].content[-1]
+    assert isinstance(last, Text)
+    assert ("one\n\ntwo" in last.text, last.cache_control) == (True, MARK)
+    request, _, _ = prepared([user(result("x", id="gone", cache_control=MARK))], native=native)
+    assert [getattr(block, "cache_control", None) for block in request.messages[0].content] == [None, MARK]
+
+
 @given(TURNS, st.booleans())
 def test_whatever_the_conversation_its_form_is_sound(turns: list[Json], system_stays: bool) -> None:
     request, _, _ = prepared(turns or [user("Hi")], native=("messages.system",) if system_stays else ())

@@ -253,7 +253,7 @@ class _Work:
             self.request.output_config = msgspec.structs.replace(
                 self.request.output_config or OutputConfig(), effort=effort
             )
-        texts = [block.text for block in turn.content if isinstance(block, Text) and block.text]
+        texts = [block for block in turn.content if isinstance(block, Text) and block.text]
         for block in turn.content:
             if isinstance(block, Unknown):
                 self.unknown(block, path)
@@ -262,10 +262,12 @@ class _Work:
         if not texts:
             return
         self.meet("messages.system", path)
+        said = "\n\n".join(text.text for text in texts)
+        control = next((text.cache_control for text in reversed(texts) if text.cache_control is not None), None)
         if "messages.system" in self.native:
-            turns.append(Turn("system", [Text(text="\n\n".join(texts))]))
+            turns.append(Turn("system", [Text(text=said, cache_control=control)]))
             return
-        reminder = Text(text="<system-reminder>\n" + "\n\n".join(texts) + "\n</system-reminder>")
+        reminder = Text(text=f"<system-reminder>\n{said}\n</system-reminder>", cache_control=control)
         if turns and turns[-1].role == "user":
             last = turns[-1].content[-1]
             # Behind tool results it goes into the last one: text after them is a turn of its own for some targets.
@@ -334,7 +336,11 @@ class _Work:
                     self.meet("block.unknown", where)
         if block.tool_use_id not in self.called:
             self.meet("tool_result.orphan", path)
-            return [Text(text="Result of an earlier tool call:"), *content]
+            content.insert(0, Text(text="Result of an earlier tool call:"))
+            last = content[-1]
+            if block.cache_control is not None and isinstance(last, Text | Image | Document | SearchResult):
+                content[-1] = msgspec.structs.replace(last, cache_control=block.cache_control)
+            return content
         if block.is_error:
             self.meet("tool_result.is_error", path)
             if "tool_result.is_error" not in self.native:
