@@ -172,6 +172,8 @@ def translation(call: Call, asked: Asked, upstream: Upstream, model: str, stream
     """The request in the upstream's dialect; raises `CannotCarry`, or `GatewayError` for a body that is no request."""
     codec = upstream.codec
     assert codec is not None
+    if call.record.route == "complete":
+        raise CannotCarry(GatewayError("invalid_request", f"{upstream.name} has no legacy text completions"))
     context = _context(call, asked, upstream, model)
     losses = Losses(codec.fidelity)
     sent = _sent(codec, asked, context, losses, count=call.record.route == "count_tokens")

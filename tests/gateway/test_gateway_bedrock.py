@@ -286,3 +286,16 @@ def test_converse() -> None:
         assert [record["usage"]["input_tokens"] for record in gateway.records] == [7, 7]
 
     run(main())
+
+
+def test_legacy_completions_are_refused_before_they_cost_anything() -> None:
+    async def main() -> None:
+        async with Upstream() as up:
+            async with serving(config(a=bedrock(up), b=converse(up))) as gateway:
+                for model in (CLAUDE, "b/" + CLAUDE):
+                    body: Json = {"model": model, "prompt": "\n\nHuman: hi\n\nAssistant:", "max_tokens_to_sample": 5}
+                    reply = await ask(gateway, body, "/v1/complete")
+                    assert reply.error == (400, "invalid_request_error", None)
+            assert up.seen == []
+
+    run(main())

@@ -30,6 +30,7 @@ from asbru.dialects.prepare import document_text
 Json = dict[str, Any]
 
 NO_OUTPUT = "(no output)"
+NO_IMAGE = "[An image, left out: the model takes none.]"
 ATTACHED = "Attached:"
 
 _IMAGES = {"image/png": "png", "image/jpeg": "jpeg", "image/jpg": "jpeg", "image/gif": "gif", "image/webp": "webp"}
@@ -136,7 +137,7 @@ class Conversation:
             case ToolResult():
                 return [{"toolResult": self._result(block)}]
             case Image():
-                return [_image(block)]
+                return [self._image(block)]
             case Document():
                 return self._document(block)
             case SearchResult():
@@ -168,6 +169,15 @@ class Conversation:
             return []
         text = state.get("text", block.thinking if isinstance(block, Thinking) else "")
         return [{"reasoningContent": {"reasoningText": {"text": str(text), "signature": state["signature"]}}}]
+
+    def _image(self, block: Image) -> Json:
+        if self._context.facts.images is False:
+            self._losses.note("dropped", "image.base64", "the model takes no images")
+            return {"text": NO_IMAGE}
+        kind = _IMAGES.get(block.source.media_type or "")
+        if kind is None or not block.source.data:
+            raise LossyError("image.source", f"Images of type {block.source.media_type!r} are not supported here")
+        return {"image": {"format": kind, "source": {"bytes": block.source.data}}}
 
     def _document(self, block: Document) -> list[Json]:
         source, made = block.source, {}
@@ -211,13 +221,6 @@ def _breakpoint(block: Block) -> Json | None:
         inner = (getattr(part, "cache_control", None) for part in block.content)
         control = next((found for found in inner if found is not None), None)
     return control
-
-
-def _image(block: Image) -> Json:
-    kind = _IMAGES.get(block.source.media_type or "")
-    if kind is None or not block.source.data:
-        raise LossyError("image.source", f"Images of type {block.source.media_type!r} are not supported here")
-    return {"image": {"format": kind, "source": {"bytes": block.source.data}}}
 
 
 def _search_result(block: SearchResult) -> Json:

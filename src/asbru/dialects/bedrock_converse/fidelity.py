@@ -11,7 +11,9 @@ FIDELITY: Fidelity = {
     "max_tokens.0": Row("approximated", "one token is asked for: Converse takes no less"),
     "system": Row("exact", "`system`"),
     "system.billing_header": Row("exact", "removed, as Anthropic itself does"),
-    "messages.system": Row("emulated", "a reminder in the user's turn; a turn where the model takes one"),
+    "messages.system": Row(
+        "exact", "stays in its place where the model takes one there; a reminder in the user's turn"
+    ),
     "messages.system.output_config": Row("approximated", "the last one holds for the whole request"),
     "messages.prefill": Row("exact", "a last message of the assistant; Bedrock refuses it for models without prefill"),
     "temperature": Row("exact", "`inferenceConfig`; dropped for models that take no sampling parameters"),
@@ -46,7 +48,7 @@ FIDELITY: Fidelity = {
     "output_config.task_budget": Row("dropped", "not in the dialect"),
     "text": Row("exact", "`text`; blank text is left out"),
     "text.citations": Row("dropped", "the text stays"),
-    "image.base64": Row("exact", "`image`"),
+    "image.base64": Row("exact", "`image`; left out for models that take none"),
     "image.url": Row("refused", "Images by URL are not supported for this model; send them as base64"),
     "image.file": Row("refused", "Files of the Files API are not supported for this model"),
     "document.base64": Row("exact", "`document` with a neutral name, and a text beside it"),
@@ -61,7 +63,7 @@ FIDELITY: Fidelity = {
     "redacted_thinking": Row("dropped", "another provider's; its own goes back as `redactedContent`"),
     "tool_use": Row("exact", "`toolUse`"),
     "tool_result": Row("exact", "`toolResult`"),
-    "tool_result.image": Row("exact", "`image`"),
+    "tool_result.image": Row("exact", "`image`; left out for models that take none"),
     "tool_result.document": Row("exact", "`document`"),
     "tool_result.search_result": Row("exact", "`searchResult` for Claude; text in `<search_result>` for others"),
     "tool_result.tool_reference": Row("approximated", "text; the tool itself is sent"),

@@ -77,7 +77,11 @@ class _Work:
         without_blank(request)
         if self._family != "claude":
             note_plain(request, losses)
-        kept = native(self._family) | ({"messages.system"} if context.facts.system_turns else set())
+        kept = native(self._family)
+        if context.facts.system_turns:
+            kept |= {"messages.system"}
+        elif any(turn.role == "system" and turn.content for turn in request.messages):
+            losses.note("approximated", "messages.system", "a reminder in the user's turn")
         self._request = prepare(request, context, losses, native=kept)
         self._context = context
         self._losses = losses
