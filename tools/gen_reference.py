@@ -1,14 +1,14 @@
 """Writes docs/reference: what users look up, made from the source that decides it.
 
-Run it after a change of the configuration's structs, the commands, the routes, the headers or the error kinds
-(``.venv/bin/python tools/gen_reference.py``); a test fails while a page is older than its source, and this fails when
-something new has no words here yet. Prose that no source holds stands in `reference_texts`.
+Run it after a change of the configuration's structs, the commands, the routes, the headers, the error kinds or what a
+dialect carries (``.venv/bin/python tools/gen_reference.py``); a test fails while a page is older than its source, and
+this fails when something new has no words here yet. Prose that no source holds stands in `reference_texts`.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Union, get_args, get_origin
@@ -20,6 +20,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from asbru import config, errors, headers
 from asbru.cli import main as cli
+from asbru.dialects import registry
+from asbru.dialects.losses import FIELDS, Fidelity
 from asbru.load.decode import expected
 from asbru.load.schema import field_docs
 from asbru.policy.auth import CREDENTIAL_HEADERS
@@ -40,6 +42,7 @@ def pages() -> dict[str, str]:
         "routes.md": route_table(),
         "headers.md": header_tables(),
         "errors.md": error_table(),
+        "fidelity.md": fidelity(),
     }
 
 
@@ -211,6 +214,33 @@ def error_table() -> str:
     ]
     head = ["kind", "status", "`error.type`", "at fault", "`x-asbru-reason`", "`x-should-retry`", "when"]
     return page("Errors", texts.ERRORS_BEFORE, table(head, rows))
+
+
+# Fidelity
+
+
+def fidelity() -> str:
+    translated = {name: registry.codec(name).fidelity for name in registry.DIALECTS}
+    wrapped = {name: registry.envelope(name).fidelity for name in registry.ENVELOPES}
+    tables = translated | wrapped
+    matrix = [
+        [code(field), meaning, *(rows[field].verdict for rows in tables.values())] for field, meaning in FIELDS.items()
+    ]
+    return page(
+        "Fidelity",
+        texts.FIDELITY_BEFORE,
+        table(["field", "what it is", *map(code, tables)], matrix),
+        *(notes(name, rows, FIELDS) for name, rows in translated.items()),
+        *(
+            notes(name, rows, [field for field in FIELDS if rows[field].verdict != "exact"])
+            for name, rows in wrapped.items()
+        ),
+    )
+
+
+def notes(dialect: str, rows: Fidelity, fields: Iterable[str]) -> str:
+    lines = [[code(field), rows[field].verdict, rows[field].note] for field in fields]
+    return f"## {code(dialect)}\n\n" + table(["field", "", "how, or why not"], lines)
 
 
 if __name__ == "__main__":

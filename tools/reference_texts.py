@@ -131,6 +131,24 @@ RESPONSE_HEADERS: Final = {
     "x-bifrost-upstream-latency-ms": "as `x-asbru-upstream-ms`",
 }
 
+FIDELITY_BEFORE: Final = """
+A provider that speaks the Messages API gets the client's bytes as they came. For every other one the request is
+translated once, directly, and what could not be carried exactly is named in the answer's header `x-asbru-loss`
+(`dropped: top_k; approximated: metadata.user_id`), in the record and in a dry run. With `x-asbru-strict: true`, or
+`strict: true` on a provider, any loss is a 400 that names it instead. This page is made from the tables that the
+translation itself reads.
+
+- **exact**: the same meaning at the provider
+- **approximated**: something close to it
+- **emulated**: the gateway does what the provider cannot
+- **dropped**: left out; the answer is one without it
+- **refused**: a 400 that names the field, because going on without it would be wrong rather than less
+
+Where it depends on the host or the model of one dialect, the table says what holds for the dialect's own reference,
+and the request's losses say what became of this request. Names with a `+` are hosts that serve the Messages API in an
+envelope of their own: those requests are not translated, so only what such a host does not take is listed for it.
+"""
+
 ERRORS_BEFORE: Final = """
 Errors that the gateway itself makes, in the shape of the Messages API:
 `{"type": "error", "error": {"type": …, "message": …}, "request_id": …}`. In a stream that has begun the same object is

@@ -37,6 +37,6 @@ def unseal(signature: str, provider: str) -> dict[str, Any] | None:
         return None
     try:
         state = msgspec.json.decode(base64.b64decode(signature[len(start) :], validate=True))
-    except (binascii.Error, msgspec.DecodeError, UnicodeDecodeError, ValueError):
+    except (binascii.Error, msgspec.DecodeError, UnicodeDecodeError, ValueError, RecursionError):
         return None
     return state if isinstance(state, dict) else None
