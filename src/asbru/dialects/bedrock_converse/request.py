@@ -30,6 +30,7 @@ _BUDGETS = ((4096, "high"), (2048, "medium"), (0, "low"))
 _BETAS = frozenset(
     {
         "context-1m-2025-08-07",
+        "effort-2025-11-24",
         "fine-grained-tool-streaming-2025-05-14",
         "output-128k-2025-02-19",
         "thinking-display-updates-2026-08-18",
