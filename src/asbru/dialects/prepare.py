@@ -91,7 +91,9 @@ _PLACEHOLDER_TOOL = "DeferredToolPlaceholder"  # Claude Code's stand-in for the 
 
 def server_tool_field(tool: Tool) -> str | None:
     """The `FIELDS` entry of one of Anthropic's server tools; None for every other tool."""
-    kind = tool.type or ""
+    kind = tool.type
+    if kind is None or kind == "custom":
+        return None
     return next((field for prefix, field in _SERVER_TOOLS.items() if kind.startswith(prefix)), None)
 
 
