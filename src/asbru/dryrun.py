@@ -1,7 +1,8 @@
 """`x-asbru-dry-run: true`: the plan of a request instead of its answer; nobody is called.
 
 The cost is a range: at least the input as estimated at four bytes a token, at most the input at one byte a token and
-all of `max_tokens`. It is null when the model's price is not known.
+all of `max_tokens`. It is null when the model's price is not known. The losses are those of a translation for the
+candidate; null where the request is relayed as it is.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from collections.abc import Sequence
 
 import msgspec
 
+from asbru import translate
 from asbru.asked import Asked
 from asbru.call import Call
 from asbru.policy.router import Target
@@ -28,7 +30,6 @@ async def respond(call: Call, asked: Asked, targets: Sequence[Target]) -> None:
         "principal": {"kind": call.principal.kind, "name": call.principal.name},
         "candidates": [_candidate(call, asked, target, index) for index, target in enumerate(targets)],
         "limits": [],
-        "losses": [],
     }
     await call.respond_json(200, msgspec.json.encode(plan))
 
@@ -44,7 +45,19 @@ def _candidate(call: Call, asked: Asked, target: Target, index: int) -> dict[str
         "breaker": "closed" if pause_s is None else f"open, next probe in {pause_s:.1f} s",
         "keys": _keys(call, target, index),
         "cost_usd": _cost_range(call, asked, target),
+        **_losses(call, asked, target),
     }
+
+
+def _losses(call: Call, asked: Asked, target: Target) -> dict[str, object]:
+    """What the candidate could not carry, and why it would refuse the request, if it would."""
+    try:
+        found = translate.losses(call, asked, call.gateway.upstreams[target.provider], target.model)
+    except translate.CannotCarry as refusal:
+        return {"losses": [], "refused": refusal.error.message}
+    if found is None:
+        return {"losses": None}
+    return {"losses": [loss._asdict() for loss in found.found.values()]}
 
 
 def _keys(call: Call, target: Target, index: int) -> list[dict[str, str]]:
