@@ -70,6 +70,10 @@ _NO_SAMPLING = {
     "moonshot": re.compile(r"kimi-k(2\.[5-9]|[3-9])"),
 }
 """Reasoning models that refuse temperature: OpenAI's and Moonshot's references. Other makers' take it, or ignore it."""
+_NO_EFFORT = {"xai": re.compile(r"grok-(?:4\.20|4-1|4-fast|4(?:-0709|-latest)?$|build|code)")}
+"""Models that reason and refuse to be told how much (xAI's error, Vercel's AI SDK 4.0.8): as good as not reasoning."""
+_EFFORTS = {"xai": {"grok-4.3": ("none", "low", "medium", "high")}}
+"""Levels that the table does not have: Vercel's AI SDK for xAI, 4.0.0."""
 _COMPLETE = frozenset({"openai", "gemini", "mistral", "xai", "groq", "deepseek", "cerebras", "moonshot", "cohere"})
 """Whose rows say so wherever a model reasons. An effort that a model cannot have is a 400 at most of them; one that is
 not sent for a model that could have it is only less."""
@@ -131,7 +135,7 @@ def chosen(rows: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, str, Ma
 
 def model(provider: str, name: str, row: Mapping[str, Any]) -> Model:
     reasoning = flag(row, "supports_reasoning")
-    if reasoning is None and provider in _COMPLETE:
+    if (reasoning is None and provider in _COMPLETE) or (provider in _NO_EFFORT and _NO_EFFORT[provider].match(name)):
         reasoning = False
     sampling = flag(row, "supports_sampling_params")
     if sampling is None and reasoning:
@@ -146,7 +150,7 @@ def model(provider: str, name: str, row: Mapping[str, Any]) -> Model:
         context_tokens=count(row, "max_input_tokens"),
         max_output_tokens=count(row, "max_output_tokens"),
         reasoning=reasoning,
-        efforts=efforts(row) if reasoning else (),
+        efforts=(_EFFORTS.get(provider, {}).get(name) or efforts(row)) if reasoning else (),
         sampling=sampling,
         images=images,
         documents=flag(row, "supports_pdf_input"),
