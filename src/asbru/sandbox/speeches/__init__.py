@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from asbru.sandbox.speech import Speech
+from asbru.sandbox.speeches.gemini import GEMINI, VERTEX
 from asbru.sandbox.speeches.openai_chat import OpenAIChat
 
-SPEECHES: tuple[Speech, ...] = (OpenAIChat(),)
+SPEECHES: tuple[Speech, ...] = (OpenAIChat(), GEMINI, VERTEX)
