@@ -26,7 +26,7 @@ from asbru.load.decode import expected
 from asbru.load.schema import field_docs
 from asbru.policy.auth import CREDENTIAL_HEADERS
 from asbru.server import routes
-from asbru.upstream.catalog import known_providers
+from tools import provider_page
 from tools import reference_texts as texts
 
 REFERENCE = Path(__file__).resolve().parent.parent / "docs" / "reference"
@@ -38,6 +38,7 @@ def pages() -> dict[str, str]:
     """File name -> content."""
     return {
         "configuration.md": configuration(),
+        "providers.md": page("Providers", *provider_page.blocks(table)),
         "cli.md": command_line(),
         "routes.md": route_table(),
         "headers.md": header_tables(),
@@ -68,19 +69,9 @@ def prose(text: str) -> str:
 
 
 def configuration() -> str:
-    known = [
-        [
-            code(each.name),
-            code(each.dialect),
-            each.base_url or "started by Asbru",
-            ", ".join(map(code, each.env)) or "",
-        ]
-        for each in known_providers().values()
-    ]
     return page(
         "Configuration",
         texts.CONFIGURATION,
-        table(["known provider", "dialect", "base URL", "environment variable"], known),
         *(section(path, struct) for path, struct in sections("", config.Config)),
     )
 

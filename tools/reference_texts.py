@@ -21,8 +21,8 @@ removed. Secrets are never printed, logged or shown.
 **YAML** is read as version 1.2 means it: `off`, `no` and dates are text, booleans are `true` and `false`. Anchors and
 aliases work; tags, merge keys and repeated keys are errors.
 
-`ASBRU_MASTER_KEY` sets `auth.master_key` when the file does not. A known provider needs neither `dialect` nor
-`base_url`, and takes its key from its usual variable unless it has `keys` or a `base_url` of its own:
+`ASBRU_MASTER_KEY` sets `auth.master_key` when the file does not. A [known provider](providers.md) needs neither
+`dialect` nor `base_url`, and takes its key from its usual variable unless it has `keys` or a `base_url` of its own.
 """
 
 COMMAND_LINE: Final = """
@@ -33,7 +33,7 @@ configuration, 3 cannot start (the port is in use).
 |---|---|
 | `ASBRU_CONFIG` | the configuration file, when `--config` is not given |
 | `ASBRU_MASTER_KEY` | the operator's token, when the configuration has none |
-| `ANTHROPIC_API_KEY` | configures the provider `anthropic` by itself |
+| `ANTHROPIC_API_KEY`, `OPENAI_API_KEY`, `GEMINI_API_KEY`, … | each configures its [provider](providers.md) by itself |
 | `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY`, `NO_PROXY` | the proxy towards providers that have none of their own |
 """
 

@@ -278,6 +278,9 @@ def test_the_example_loads_and_the_request_path_takes_it() -> None:
         "ANTHROPIC_API_KEY": "sk-ant-a",
         "EU_KEY": "eu",
         "TEAM_A_KEY": "sk-bf-team-a",
+        "OPENAI_API_KEY": "sk-o",
+        "AWS_ACCESS_KEY_ID": "AKIA",
+        "AWS_SECRET_ACCESS_KEY": "s",
     }
     config = load(Path(__file__).parents[2] / "docs" / "asbru.example.yaml", environ)
     assert Authenticator(config).required

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import inspect
 from pathlib import Path
+from types import ModuleType
 
 import msgspec
 
@@ -36,7 +37,12 @@ def _schema_hook(type_: type) -> dict[str, object]:
 
 def field_docs() -> dict[str, dict[str, str]]:
     """Struct's name -> field's name -> the text that stands under the field in ``config.py``."""
-    tree = ast.parse(Path(inspect.getfile(config)).read_text("utf-8"))
+    return docs_of_module(config)
+
+
+def docs_of_module(module: ModuleType) -> dict[str, dict[str, str]]:
+    """The same of any module."""
+    tree = ast.parse(Path(inspect.getfile(module)).read_text("utf-8"))
     return {node.name: _docs_of(node) for node in tree.body if isinstance(node, ast.ClassDef)}
 
 
