@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from importlib.util import find_spec
 from pathlib import Path as FilePath
 
 from asbru.config import Aws, Entra, Google, Provider, ProviderKey
 from asbru.load.problems import Path, quoted
-from asbru.upstream.aws import needs_botocore
 
 Note = Callable[[Path, str], object]
 
@@ -49,6 +47,8 @@ def _check_aws(aws: Aws, path: Path, note: Note) -> None:
         note((*path, "profile"), "is of no use beside `access_key_id`")
     if aws.external_id is not None and aws.role_arn is None:
         note((*path, "external_id"), "is of no use without `role_arn`")
+    from asbru.upstream.aws import needs_botocore  # only a provider that signs pays for it
+
     if needs_botocore(aws):
         _check_extra("aws", path, note)
 
@@ -74,6 +74,8 @@ def _check_entra(entra: Entra, path: Path, note: Note) -> None:
 
 def _check_extra(extra: str, path: Path, note: Note) -> None:
     """Looked for, not imported: that costs a start too much."""
+    from importlib.util import find_spec
+
     package = _EXTRAS[extra]
     top = package.partition(".")[0]
     if find_spec(top) is None or find_spec(package) is None:
