@@ -8,6 +8,7 @@ budget, what was tried); every decision is made in `policy`.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Collection, Sequence
 
 from asbru.attempt import Answer, Failure, Request, attempt
@@ -18,7 +19,23 @@ from asbru.policy.keys import OWN_KEY, Key
 from asbru.policy.retry import Outcome, Tried
 from asbru.policy.router import Target
 
+log = logging.getLogger("asbru.attempts")
+
 SKIPPED = "skipped"
+BROKE: dict[str, str] = {
+    "connect": "could not be reached",
+    "tls": "no secure connection could be made",
+    "connect_timeout": "no connection was made in time",
+    "no_connection": "too many requests wait for a connection",
+    "wait_timeout": "no connection became free in time",
+    "reset": "the connection was lost",
+    "first_byte_timeout": "did not begin to answer in time",
+    "idle_timeout": "stopped in the middle of its answer",
+    "deadline": "the request's time is over",
+    "protocol": "answered nonsense",
+    "too_large": "answered more than a message can be",
+}
+"""What a client is told of each kind of broken exchange."""
 
 
 async def run(call: Call, request: Request, targets: Sequence[Target]) -> Answer:
@@ -30,7 +47,7 @@ async def run(call: Call, request: Request, targets: Sequence[Target]) -> Answer
         except Failure as failure:
             if failure.final:
                 break
-    raise _told(failures)
+    raise _told(call, failures)
 
 
 async def _candidate(
@@ -132,7 +149,7 @@ def _skipped(target: Target, index: int, retry_after_s: float | None) -> Failure
     return Failure(target, index, Outcome(SKIPPED), retry_after_s=retry_after_s)
 
 
-def _told(failures: Sequence[Failure]) -> Failure | GatewayError:
+def _told(call: Call, failures: Sequence[Failure]) -> Failure | GatewayError:
     """What the client is told when all failed: an upstream's answer as it came, or an error of ours."""
     attempted = [failure for failure in failures if failure.outcome.kind != SKIPPED]
     final = retry.final_error([Tried(failure.index, failure.outcome) for failure in attempted])
@@ -147,7 +164,9 @@ def _told(failures: Sequence[Failure]) -> Failure | GatewayError:
     if failure.error is not None:
         return failure.error
     if failure.broke is not None:
-        message = f"{provider}: {failure.broke.message}"
+        # The client need not know hosts and ports; the operator does.
+        log.warning("%s: %s: %s", call.request_id, provider, failure.broke.message)
+        message = f"{provider}: {BROKE[failure.broke.kind]}"
     elif final.error == "upstream_credentials":
         message = f"{provider} refused the credentials that the gateway holds for it"
     else:

@@ -26,6 +26,8 @@ EVENT_STREAM: Headers = [
     (b"content-type", b"text/event-stream; charset=utf-8"),
     (b"cache-control", b"no-cache"),
 ]
+UNRECORDED = frozenset({"health", "health_live", "health_ready", "hello", "root"})
+"""Routes that say nothing about anyone, asked by probes every few seconds."""
 CLIENT_GONE = 499  # nginx's status for a client that closed its connection first; only ever in records
 
 _ANY, _NONE = Patterns("*"), Patterns(())
@@ -94,6 +96,7 @@ class Call:
             self.pin = ingress.text(b"x-bf-api-key") or ingress.text(b"x-bf-api-key-id")
         if b"x-claude-code-agent-id" in said:
             record.agent_id = ingress.text(b"x-claude-code-agent-id")
+        if b"x-claude-code-parent-agent-id" in said:
             record.parent_agent_id = ingress.text(b"x-claude-code-parent-agent-id")
 
     def targets(self, model: str, fallbacks: Sequence[str] = ()) -> list[Target]:
@@ -189,6 +192,8 @@ class Call:
         self.end_heartbeat()
         record = self.record
         record.duration_ms = (monotonic() - self.started) * 1e3
+        if record.route in UNRECORDED:
+            return
         self.gateway.records.write(record)
 
 

@@ -49,6 +49,7 @@ class Gateway:
         "records",
         "relaying",
         "table",
+        "translating",
         "upstreams",
     )
 
@@ -69,6 +70,8 @@ class Gateway:
         }
         self.relaying = frozenset(name for name, upstream in self.upstreams.items() if upstream.relays)
         """The providers that speak the client's own dialect, with what may go with it."""
+        self.translating = len(self.relaying) < len(self.upstreams)
+        """Whether any provider speaks another dialect."""
         self.breakers = Breakers()
         self.cooldowns = Cooldowns()
         self.affinity = Affinity()

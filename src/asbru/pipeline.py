@@ -81,7 +81,7 @@ async def message(call: Call, match: Match) -> None:
     request = Request(
         method="POST",
         target=resources.target_of(call, match),
-        body=lambda model, _: asked.relayed(model),
+        body=lambda model, _: asked.relayed(model, foreign_reasoning=call.gateway.translating),
         asked=asked,
         stream=asked.stream,
         message=match.route.name == "messages",

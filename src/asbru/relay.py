@@ -111,23 +111,31 @@ async def stream(call: Call, answer: Answer, watch: Watch) -> None:
         await exchange.start(answer.status, answer_headers(call, answer))
     heartbeat = call.begin_heartbeat()
     call.streaming = True
+    record = call.record
     error: GatewayError | None = None
+
+    def pass_on(events: bytes) -> bool:
+        """Whole events to the client; whether it has room for more."""
+        exchange.tail_open = watch.torn  # before the write: while that waits for room, nothing may be put behind it
+        if watch.complete or watch.error is not None:
+            heartbeat.stop()  # nothing follows either
+        if not events:
+            return True
+        heartbeat.beat()
+        record.response_bytes += len(events)
+        return exchange.put(events)
+
+    def take(data: bytes) -> bool:
+        return pass_on(watch.feed(answer.feed(data)))
+
     try:
-        ready = answer.pending
-        while True:
-            exchange.tail_open = watch.torn  # before the write: while that waits for room, nothing may be put behind it
-            if watch.complete or watch.error is not None:
-                heartbeat.stop()  # nothing follows either
-            if ready:
-                heartbeat.beat()
-                await _write(call, ready)
-            data = await answer.response.read()
-            if not data:
-                break
-            ready = watch.feed(answer.feed(data))
-        await _write(call, watch.feed(answer.end()))
+        if not pass_on(answer.pending):
+            await exchange.room()
+        while not await answer.response.pour(take):
+            await exchange.room()
+        pass_on(watch.feed(answer.end()))
         if watch.complete:
-            await _write(call, watch.flush())
+            pass_on(watch.flush())
         elif watch.error is None:
             error = GatewayError("upstream_invalid", "The upstream's stream ended before the message was complete")
     except UpstreamError as broken:

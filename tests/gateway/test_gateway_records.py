@@ -205,11 +205,13 @@ def test_there_is_exactly_one_record_of_every_exchange() -> None:
                 ("GET", "/v1/models", None, 200, "models"),
                 ("GET", "/nowhere", None, 404, ""),
                 ("PUT", "/v1/messages", None, 405, ""),
-                ("GET", "/health", None, 200, "health"),
             ):
                 await client.send(body, path, method=method)
                 assert (await client.reply()).status == status
                 expected.append((status, route))
+            for probe in ("/health", "/health/live", "/health/ready", "/api/hello"):  # asked every few seconds: no record
+                await client.send(None, probe, method="GET")
+                assert (await client.reply()).status == 200
         assert [(record["status"], record["route"]) for record in gateway.records] == expected
         assert len({record["request_id"] for record in gateway.records}) == len(expected)
 

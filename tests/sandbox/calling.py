@@ -66,8 +66,15 @@ class Asked:
         self.response_headers = {name.decode(): value.decode() for name, value in headers}
 
     async def write(self, data: bytes) -> None:
+        self.put(data)
+
+    def put(self, data: bytes) -> bool:
         assert self.started and not self.finished and not self.aborted
         self.writes.append(data)
+        return True
+
+    async def room(self) -> None:
+        return
 
     async def finish(self) -> None:
         assert self.started and not self.finished and not self.aborted

@@ -22,6 +22,7 @@ from asbru.load.problems import Path, nearest, quoted
 from asbru.load.quirks import check_quirks
 from asbru.policy.keys import compile_provider
 from asbru.secrets import VIRTUAL_KEY_PREFIX, digest
+from asbru.upstream.dial import tls_context
 from asbru.upstream.origin import Origin
 from asbru.upstream.proxy import proxy_for
 
@@ -188,10 +189,17 @@ def _check_proxy(provider: Provider, url: str, environ: Mapping[str, str], path:
 
 def _check_tls(provider: Provider, path: Path, note: Note) -> None:
     tls = provider.tls
+    missing = False
     for field in ("ca_file", "client_cert_file", "client_key_file"):
         name = cast("str | None", getattr(tls, field))
         if name is not None and not FilePath(name).is_file():
             note((*path, field), f"there is no file {quoted(name)}")
+            missing = True
+    if not missing and (tls.ca_file is not None or tls.client_cert_file is not None):
+        try:
+            tls_context(tls.ca_file, tls.client_cert_file, tls.client_key_file)
+        except ValueError as error:
+            note(path, str(error))
     if tls.client_key_file is not None and tls.client_cert_file is None:
         note((*path, "client_key_file"), "is of no use without `client_cert_file`")
 

@@ -72,6 +72,14 @@ class Exchange(Protocol):
         """Some of the body; returns when there is room for more."""
         ...
 
+    def put(self, data: bytes) -> bool:
+        """As `write`, without waiting: whether there is room for more. Where there is none, `room` is to be awaited."""
+        ...
+
+    async def room(self) -> None:
+        """Returns when the client has taken enough for more to be written."""
+        ...
+
     async def finish(self) -> None:
         """The end of a body given with `write`."""
         ...

@@ -239,7 +239,10 @@ class HttpExchange(msgspec.Struct, eq=False, weakref=False):
         self.wire.loop.call_soon(self._send_head)
 
     async def write(self, data: bytes) -> None:
-        self.put(data)
+        if not self.put(data):
+            await self.room()
+
+    async def room(self) -> None:
         if self.wire.full:
             await self.wire.room()
 
@@ -264,12 +267,11 @@ class HttpExchange(msgspec.Struct, eq=False, weakref=False):
             self.wire.send(body)
         self._finish()
 
-    def put(self, data: bytes) -> None:
-        """Some of the body, without waiting for room."""
+    def put(self, data: bytes) -> bool:
         if not self.started or self.finished:
             raise RuntimeError("a response's body is written after its start and before its end")
         if not data or not self.has_body:
-            return
+            return not self.wire.full
         if self.left_bytes is not None:
             if len(data) > self.left_bytes:
                 raise RuntimeError("the response is longer than its content-length")
@@ -279,6 +281,7 @@ class HttpExchange(msgspec.Struct, eq=False, weakref=False):
             self.wire.send(head + data if head else data)
         else:
             self.wire.send(b"%b%x\r\n%b\r\n" % (head, len(data), data))
+        return not self.wire.full
 
     def end(self) -> None:
         """The end of the body."""

@@ -20,12 +20,13 @@ from __future__ import annotations
 import asyncio
 import math
 import os
-from typing import Final, NoReturn, Protocol, cast
+from typing import Final, NoReturn, cast
 
 import httptools
 
 from asbru.upstream.origin import Headers, Kind, Limits, UpstreamError
-from asbru.upstream.response import Response
+from asbru.upstream.owner import Owner
+from asbru.upstream.response import Response, Sink
 
 CLOSED: Final = 0
 DIALLED: Final = 1
@@ -38,16 +39,6 @@ _TIMER_SLACK_S: Final = 0.002
 """uvloop's timers count whole milliseconds: one that fires this early is on time."""
 _JOIN_BELOW_BYTES: Final = 16_384
 """Bodies smaller than this are copied behind their head: one write costs less than two."""
-
-
-class Owner(Protocol):
-    """The pool, as its connections see it."""
-
-    def released(self, connection: Connection) -> None:
-        """The connection is IDLE and can serve again."""
-
-    def dropped(self, connection: Connection, place_is_free: bool) -> None:
-        """The connection is CLOSED; its place is free, or still in the hands of a call of `Pool.request`."""
 
 
 class _Refused(Exception):
@@ -79,6 +70,7 @@ class Connection(asyncio.Protocol):
         "_response",
         "_room",
         "_runs_to_end",
+        "_sink",
         "_timer",
         "_timer_at",
         "_transport",
@@ -123,6 +115,7 @@ class Connection(asyncio.Protocol):
         self._runs_to_end = False
         self._refusal: str | None = None
         self._reader: asyncio.Future[None] | None = None
+        self._sink: Sink | None = None
         self._buffered_bytes = 0
         self._framing_bytes = 0
         self._paused = False
@@ -201,15 +194,19 @@ class Connection(asyncio.Protocol):
             self._expire_in(self._limits.idle_s)
         return data
 
-    async def readable(self) -> None:
-        """Returns when there is something in `parts`, or when the response has ended."""
+    async def readable(self, sink: Sink | None = None) -> None:
+        """Returns when there is something in `parts`, or when the response has ended.
+
+        What comes goes to ``sink`` at once, where one is given; then it also returns when that has no more room.
+        """
         if self._reader is not None:
             raise RuntimeError("two readers of one response")
         self._reader = self._loop.create_future()
+        self._sink = sink
         try:
             await self._reader
         finally:
-            self._reader = None
+            self._reader = self._sink = None
 
     # ---- asyncio.Protocol
 
@@ -321,7 +318,11 @@ class Connection(asyncio.Protocol):
             self._framing_bytes = 0
             reader = self._reader
             if reader is not None and not reader.done():
-                reader.set_result(None)
+                try:
+                    if self._sink is None or not self._sink(self.take()):
+                        reader.set_result(None)
+                except Exception as error:
+                    reader.set_exception(error)
             else:
                 self._buffered_bytes += size_bytes
                 if self._buffered_bytes > self._limits.read_buffer_bytes and not self._paused:
@@ -353,12 +354,12 @@ class Connection(asyncio.Protocol):
         self._response = None
         if response is not None:
             response.settle(self.take() if self.parts else b"", error)
-        if self._reader is not None:
-            self._wake_reader()
+        self._wake_reader()
 
     def _wake_reader(self) -> None:
-        if self._reader is not None and not self._reader.done():
-            self._reader.set_result(None)
+        reader = self._reader
+        if reader is not None and not reader.done():
+            reader.set_result(None)
 
     # ---- the end
 

@@ -7,6 +7,7 @@ the connection hands over what is left and lets go: it may serve the next reques
 from __future__ import annotations
 
 import zlib
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from asbru.upstream.inflate import ENCODINGS, Inflater
@@ -14,6 +15,10 @@ from asbru.upstream.origin import Headers, UpstreamError
 
 if TYPE_CHECKING:
     from asbru.upstream.connection import Connection
+
+
+Sink = Callable[[bytes], bool]
+"""Takes some of a body; whether it has room for more."""
 
 
 class Response:
@@ -68,6 +73,25 @@ class Response:
             data = self._inflated(inflater, data)
             if data or at_end:
                 return data
+
+    async def pour(self, sink: Sink) -> bool:
+        """Give the body to ``sink`` as it arrives, without a step of a task for every piece.
+
+        True at the body's clean end; False as soon as ``sink`` said that it has no more room: pour again when it has.
+        Raises as `read` does, and whatever ``sink`` raises.
+        """
+        while True:
+            connection = self._connection
+            if connection is None or connection.parts or self._inflater is not None:
+                data = await self.read()
+                if not data:
+                    return True
+                if not sink(data):
+                    return False
+            else:
+                await connection.readable(sink)
+                if self._connection is not None and not connection.parts:
+                    return False
 
     async def read_all(self, limit_bytes: int) -> bytes:
         """The whole body; raises `UpstreamError` ``too_large``, and closes, as soon as it is over the limit."""
