@@ -20,6 +20,7 @@ from asbru.policy.retry import RetryBudget
 from asbru.policy.router import Table
 from asbru.record import Record
 from asbru.telemetry.prices import Prices
+from asbru.upstream.catalog import billed_by
 from asbru.upstream.providers import Upstream
 
 _RETIRE_POLL_S = 1.0
@@ -78,7 +79,7 @@ class Gateway:
         self.estimates = Estimates()
         self.budget = RetryBudget(config.routing.retry_budget)
         self.catalog = Catalog(self.upstreams, self.table)
-        self.prices = Prices(config.prices)
+        self.prices = Prices(config.prices, billed_by=billed_by(config.providers))
         self.records = records
         self.draining = draining
         """Whether the process is on its way out, for readiness."""

@@ -10,11 +10,14 @@ from urllib.parse import urlsplit
 import msgspec
 import pytest
 
+from asbru.config import Provider
 from asbru.dialects.codec import Quirks
 from asbru.load import load
 from asbru.policy.keys import compile_provider
+from asbru.telemetry import price_table
+from asbru.telemetry.prices import Prices
 from asbru.upstream import facts as models
-from asbru.upstream.catalog import DEFAULT_HEADERS, KnownProvider, known_providers
+from asbru.upstream.catalog import DEFAULT_HEADERS, KnownProvider, billed_by, known_providers
 
 KNOWN = known_providers()
 EVERY = pytest.mark.parametrize("known", KNOWN.values(), ids=KNOWN.keys())
@@ -105,6 +108,29 @@ def test_models_of_its_tables_are_known(known: KnownProvider) -> None:
     listed = models.Facts(tables, {}).listed()
     assert bool(listed) or known.list_models != "known"
     assert all(table in models.table().models for table in known.models_of)
+
+
+def test_who_bills_for_a_configured_provider() -> None:
+    providers = {
+        "groq": Provider(),
+        "bedrock-eu": Provider(like="bedrock"),
+        "second": Provider(like="groq"),
+        "vllm": Provider(),
+        "mine": Provider(),
+    }
+    assert billed_by(providers) == {"bedrock-eu": "aws", "second": "groq", "vllm": ""}
+    table = price_table.load()
+    ids = {provider.id for provider in table.providers}
+    assert {known.billed_by for known in KNOWN.values()} - {None, ""} <= ids
+
+
+def test_prices_are_the_billers() -> None:
+    prices = Prices({}, billed_by=billed_by({"bedrock-eu": Provider(like="bedrock"), "vllm": Provider()}))
+    prices.load()
+    assert prices.rates("bedrock-eu", "us.amazon.nova-lite-v1:0") is not None
+    assert prices.rates("bedrock-eu", "us.anthropic.claude-haiku-4-5-20251001-v1:0") is not None
+    assert prices.rates("vllm", "deepseek-chat") is None
+    assert prices.rates("elsewhere", "deepseek-chat") is not None
 
 
 def test_an_unknown_fact_is_refused() -> None:

@@ -48,9 +48,18 @@ def cost_usd(rates: Rates, usage: Usage) -> float:
 
 
 class Prices:
-    """The rates of every provider and model. `clock` gives Unix seconds."""
+    """The rates of every provider and model. `clock` gives Unix seconds.
 
-    def __init__(self, overrides: Mapping[str, Price], clock: Callable[[], float] = time.time) -> None:
+    ``billed_by`` says which provider of the table a configured one is, where its name does not tell; "" is none.
+    """
+
+    def __init__(
+        self,
+        overrides: Mapping[str, Price],
+        clock: Callable[[], float] = time.time,
+        billed_by: Mapping[str, str] | None = None,
+    ) -> None:
+        self._billed_by = billed_by or {}
         self._overrides = {name: _from_config(price) for name, price in overrides.items()}
         self._clock = clock
         self._table = price_table.Table()
@@ -88,7 +97,10 @@ class Prices:
         if override is not None:
             return override
         table, name = self._table, model.lower()
-        for candidate in (table.named(provider.lower()), table.maker(name)):
+        biller = self._billed_by.get(provider, provider.lower())
+        if not biller:
+            return None
+        for candidate in (table.named(biller), table.maker(name)):
             found = candidate and table.find(candidate, name)
             if found:
                 return found.rates(now_s) or None

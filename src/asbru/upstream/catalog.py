@@ -14,7 +14,7 @@ from typing import Literal
 
 import msgspec
 
-from asbru.config import Dialect, KeyHeader, ModelList
+from asbru.config import Dialect, KeyHeader, ModelList, Provider
 
 _FILE = Path(__file__).resolve().parent.parent / "data" / "providers.toml"
 
@@ -79,6 +79,8 @@ class KnownProvider(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fi
     """Where its list of models comes from."""
     models_of: tuple[str, ...] = ()
     """The tables of ``data/models.json`` that have its models; by default the one of its own name."""
+    billed_by: str | None = None
+    """Which provider of genai-prices it is, where its name does not tell; empty: nobody bills."""
     quirks: dict[str, bool | int | str | None] = {}
     """Fields of `asbru.dialects.codec.Quirks` that differ."""
     example_model: str
@@ -94,3 +96,14 @@ def known_providers() -> Mapping[str, KnownProvider]:
     """Every known provider by name, in the order of the file."""
     tables = tomllib.loads(_FILE.read_text("utf-8"))
     return {name: msgspec.convert({"name": name, **table}, KnownProvider) for name, table in tables.items()}
+
+
+def billed_by(providers: Mapping[str, Provider]) -> dict[str, str]:
+    """Configured provider -> who bills for it, as far as its name does not tell."""
+    known = known_providers()
+    found = {name: known.get(provider.like or name) for name, provider in providers.items()}
+    return {
+        name: facts.name if facts.billed_by is None else facts.billed_by
+        for name, facts in found.items()
+        if facts is not None and (facts.billed_by is not None or facts.name != name)
+    }
