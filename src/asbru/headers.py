@@ -11,6 +11,7 @@ Facts: RFC 9110 §7.6.1 (hop-by-hop fields); contract/gateway.md §§2, 4, 5.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 
 from asbru.errors import Headers
 
@@ -74,6 +75,18 @@ MAX_DIMENSIONS = 16
 MAX_DIMENSION_CHARS = 128
 
 
+@lru_cache(maxsize=4096)
+def _role(name: bytes) -> tuple[bytes | None, bool]:
+    """How the header's line towards the provider begins (None: it does not go there), and whether the gateway reads it.
+
+    Remembered, because clients send the same few names again and again.
+    """
+    is_read = name in _READ or name == b"connection" or name.startswith(_DIMENSION)
+    sent = name[len(_EXTRA) :] if name.startswith(_EXTRA) else name
+    goes = bool(sent) and sent not in _NOT_UPSTREAM and not sent.startswith(_PRIVATE_PREFIXES)
+    return (sent + b": " if goes else None), is_read
+
+
 class Ingress:
     """A request's head, read once: what goes upstream, and what was said to the gateway."""
 
@@ -86,27 +99,27 @@ class Ingress:
         lines: list[bytes] = []
         named: list[bytes] = []
         for name, value in headers:
-            if name in _READ:
-                self.said[name] = value
-            if name in _NOT_UPSTREAM:
-                if name == b"connection" and value.lower() not in _USUAL_CONNECTION:
-                    named += (option.strip() for option in value.lower().split(b","))
-                continue
-            if name.startswith(_PRIVATE_PREFIXES):
-                if name.startswith(_EXTRA):
-                    name = name[len(_EXTRA) :]
-                    if not name or name in _NOT_UPSTREAM or name.startswith(_PRIVATE_PREFIXES):
-                        continue
-                else:
-                    if name.startswith(_DIMENSION) and len(self.dimensions) < MAX_DIMENSIONS:
-                        key = name[len(_DIMENSION) :].decode("latin-1")[:MAX_DIMENSION_CHARS]
-                        self.dimensions[key] = value.decode("latin-1")[:MAX_DIMENSION_CHARS]
-                    continue
-            lines += (name, b": ", value, b"\r\n")
+            begin, is_read = _role(name)
+            if begin is not None:
+                lines += (begin, value, b"\r\n")
+            if is_read:
+                self._read(name, value, named)
         if named:  # the client says of these that they are for this connection alone
-            lines = [part for at in range(0, len(lines), 4) if lines[at] not in named for part in lines[at : at + 4]]
+            lines = [part for at in range(0, len(lines), 3) if lines[at] not in named for part in lines[at : at + 3]]
         self.forwarded = b"".join(lines)
         """Header lines for the upstream request, each ended with CRLF."""
+
+    def _read(self, name: bytes, value: bytes, named: list[bytes]) -> None:
+        """Take in a header that says something to the gateway, or about other headers."""
+        if name == b"connection":
+            if value.lower() not in _USUAL_CONNECTION:
+                named += (option.strip() + b": " for option in value.lower().split(b","))
+        elif name.startswith(_DIMENSION):
+            if len(self.dimensions) < MAX_DIMENSIONS:
+                key = name[len(_DIMENSION) :].decode("latin-1")[:MAX_DIMENSION_CHARS]
+                self.dimensions[key] = value.decode("latin-1")[:MAX_DIMENSION_CHARS]
+        else:
+            self.said[name] = value
 
     @property
     def forwarded_to_any(self) -> bytes:
