@@ -34,6 +34,8 @@ class Misfit(ApiError):
         where = ".".join(str(step) for step in path)
         super().__init__(400, f"{where}: {message}" if where else message)
         self.path = path
+        self.said = message
+        """The same without where."""
         self.what = what
         self.expected = expected
         """What would fit: a JSON type, a bound, a pattern, or a tuple of values."""

@@ -5,5 +5,6 @@ from __future__ import annotations
 from asbru.sandbox.speech import Speech
 from asbru.sandbox.speeches.gemini import GEMINI, VERTEX
 from asbru.sandbox.speeches.openai_chat import OpenAIChat
+from asbru.sandbox.speeches.openai_responses import OpenAIResponses
 
-SPEECHES: tuple[Speech, ...] = (OpenAIChat(), GEMINI, VERTEX)
+SPEECHES: tuple[Speech, ...] = (OpenAIChat(), OpenAIResponses(), GEMINI, VERTEX)

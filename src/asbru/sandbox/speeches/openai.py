@@ -115,7 +115,7 @@ def worded(misfit: Misfit) -> ApiError:
             message = f"Invalid '{at}': string does not match pattern. Expected a string that matches the pattern"
             return refused(f"{message} '{expected}'.", at, "invalid_value")
         case _:
-            return refused(misfit.message, at or None)
+            return refused(misfit.said, at or None)
 
 
 WORDS: Mapping[int, str] = {
@@ -261,7 +261,7 @@ def rules_of(model: str) -> Rules:
 def check_model(body: Json, rules: Rules, effort: str | None, at: str, unsampled: Mapping[str, object]) -> None:
     """Refuse what the model does not take; ``unsampled``: fields only models that do not reason take, with defaults.
 
-    ``at`` is where the effort stands.
+    ``at`` is where the effort stands: with a dot in it it is the Responses API's, whose words differ.
     """
     if not rules.is_known:
         return
@@ -277,7 +277,7 @@ def check_model(body: Json, rules: Rules, effort: str | None, at: str, unsampled
             value = body.get(field)
             if value is None or value == default:
                 continue
-            if field != "temperature":
+            if field != "temperature" or "." in at:
                 raise unsupported(field)
             message = f"Unsupported value: 'temperature' does not support {value} with this model."
             raise refused(f"{message} Only the default (1) value is supported.", field, "unsupported_value")

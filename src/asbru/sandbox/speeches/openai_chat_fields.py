@@ -142,7 +142,12 @@ _SEARCH = record(
         "user_location": maybe(tagged({"approximate": record({"approximate": _PLACE})}, quiet=True)),
     },
 )
-CACHE_OPTIONS = maybe(record({}, {"mode": one_of("implicit", "explicit"), "ttl": one_of("30m", "12h")}))
+METADATA = maybe(metadata)
+PROMPT_CACHE: Fields = {
+    "prompt_cache_key": maybe(text(most=64)),
+    "prompt_cache_options": maybe(record({}, {"mode": one_of("implicit", "explicit"), "ttl": one_of("30m", "12h")})),
+    "prompt_cache_retention": maybe(one_of("in_memory", "24h")),
+}
 TIER = maybe(one_of("auto", "default", "flex", "scale", "priority", "fast"))
 EFFORT = maybe(one_of(*EFFORTS))
 _PENALTY = maybe(number(least=-2.0, most=2.0))
@@ -155,15 +160,13 @@ COMPLETION = record(
         "logprobs": maybe(flag),
         "max_completion_tokens": maybe(number(whole=True, least=1)),
         "max_tokens": maybe(number(whole=True, least=1)),
-        "metadata": maybe(metadata),
+        "metadata": METADATA,
         "modalities": maybe(many(one_of("text"), least=1)),
         "n": maybe(number(whole=True, least=1, most=128)),
         "parallel_tool_calls": flag,
         "prediction": maybe(tagged({"content": record({"content": either(STRING, _TEXTS)})}, quiet=True)),
         "presence_penalty": _PENALTY,
-        "prompt_cache_key": maybe(text(most=64)),
-        "prompt_cache_options": CACHE_OPTIONS,
-        "prompt_cache_retention": maybe(one_of("in_memory", "24h")),
+        **PROMPT_CACHE,
         "reasoning_effort": EFFORT,
         "response_format": _FORMAT,
         "safety_identifier": maybe(text(most=128)),
