@@ -9,12 +9,13 @@ not be lost, is `CannotCarry`: a 400 that names it.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from math import ceil
 from typing import NamedTuple
 
 import msgspec
 
 from asbru.asked import Asked
-from asbru.call import Call, header_text
+from asbru.call import MAX_LOSS_CHARS, Call, header_text
 from asbru.dialects import messages, splice, whole
 from asbru.dialects.able import refuse_unable
 from asbru.dialects.codec import Codec, Context, Decoder, Envelope, Fault, Sent, Unwrapper
@@ -23,7 +24,8 @@ from asbru.dialects.message_stream import StreamError
 from asbru.errors import GatewayError, Headers
 from asbru.upstream.providers import Upstream
 
-_KEPT = frozenset({b"retry-after", b"retry-after-ms", b"date"})
+_WAITS = frozenset({b"retry-after", b"retry-after-ms"})
+_KEPT = _WAITS | {b"date"}
 
 
 class CannotCarry(Exception):
@@ -79,7 +81,7 @@ class Translation(ABC):
     def headers_back(self, upstream: Headers, own: Headers) -> Headers:
         """The headers of an answer: the provider's as far as they mean the same to the client, and our own."""
 
-    def _refusal(self, fault: Fault) -> Refusal:
+    def _refusal(self, fault: Fault, upstream: Headers) -> Refusal:
         error = {
             "type": "error",
             "error": {"type": fault.type, "message": fault.message},
@@ -88,6 +90,9 @@ class Translation(ABC):
         own: Headers = [(b"content-type", b"application/json")]
         if fault.should_retry is not None:
             own.append((b"x-should-retry", b"true" if fault.should_retry else b"false"))
+        if fault.retry_after_s is not None and not any(name in _WAITS for name, _ in upstream):
+            # Said in the body, where no client looks: Google's RetryInfo.
+            own.append((b"retry-after", b"%d" % max(1, ceil(fault.retry_after_s))))
         return Refusal(fault.status, own, msgspec.json.encode(error), fault.retry_after_s)
 
 
@@ -129,7 +134,7 @@ class _Translated(Translation):
         return msgspec.json.encode({"input_tokens": self._codec.decode_count(body)})
 
     def fault(self, status: int, headers: Headers, body: bytes) -> Refusal:
-        return self._refusal(self._codec.fault(status, dict(headers), body))
+        return self._refusal(self._codec.fault(status, dict(headers), body), headers)
 
     def headers_back(self, upstream: Headers, own: Headers) -> Headers:
         return [header for header in upstream if header[0] in _KEPT] + own
@@ -161,7 +166,7 @@ class _Wrapped(Translation):
 
     def fault(self, status: int, headers: Headers, body: bytes) -> Refusal:
         fault = self._envelope.fault(status, dict(headers), body)
-        return Refusal(status, [], body, None) if fault is None else self._refusal(fault)
+        return Refusal(status, [], body, None) if fault is None else self._refusal(fault, headers)
 
     def headers_back(self, upstream: Headers, own: Headers) -> Headers:
         named = {name for name, _ in own}
@@ -178,7 +183,7 @@ def translation(call: Call, asked: Asked, upstream: Upstream, model: str, stream
     losses = Losses(codec.fidelity)
     sent = _sent(codec, asked, context, losses, count=call.record.route == "count_tokens")
     if losses.found and (upstream.settings.strict or call.ingress.flag(b"x-asbru-strict")):
-        header = (b"x-asbru-loss", header_text(losses.header()))
+        header = (b"x-asbru-loss", header_text(losses.header(), MAX_LOSS_CHARS))
         message = f"{upstream.name} cannot carry this request without loss: {losses.header()}"
         raise CannotCarry(GatewayError("invalid_request", message, headers=[header]))
     if isinstance(codec, Envelope):

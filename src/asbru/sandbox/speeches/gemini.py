@@ -29,7 +29,6 @@ _STATUSES = {
     401: "UNAUTHENTICATED",
     403: "PERMISSION_DENIED",
     404: "NOT_FOUND",
-    408: "DEADLINE_EXCEEDED",
     409: "ABORTED",
     429: "RESOURCE_EXHAUSTED",
     499: "CANCELLED",
@@ -96,8 +95,9 @@ class GeminiReply(Reply):
             for name, value in error.headers
             if name == b"retry-after"
         ]
-        status = _STATUSES.get(error.status, "INVALID_ARGUMENT" if error.status < 500 else "UNKNOWN")
-        found: Json = {"code": error.status, "message": error.message, "status": status}
+        found: Json = {"code": error.status, "message": error.message}
+        if error.status in _STATUSES:
+            found["status"] = _STATUSES[error.status]
         return {"error": {**found, "details": details} if details else found}
 
     def error_event(self, error: ApiError) -> bytes:

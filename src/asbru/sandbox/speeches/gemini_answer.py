@@ -33,8 +33,12 @@ def chunks(answer: Answer, asked: Json, count: int | None, *, is_vertex: bool) -
     said: list[tuple[Json, bool]] = []
     for part in parts:
         text = part.get("text")
-        split = pieces(text, count if "thought" not in part else None) if isinstance(text, str) and text else []
-        said += [({**part, "text": piece}, True) for piece in split] or [(part, False)]
+        first, *rest = (
+            pieces(text, count if "thought" not in part else None) if isinstance(text, str) and text else [""]
+        )
+        said.append(({**part, "text": first} if first else part, bool(first)))
+        beside = {name: value for name, value in part.items() if name != SIGNATURE}
+        said += [({**beside, "text": piece}, True) for piece in rest]
     for position, (part, is_delta) in enumerate(said):
         last = position == len(said) - 1
         candidate: Json = {"content": {"parts": [part], "role": "model"}}

@@ -6,6 +6,7 @@ other names take everything. The wording is that of answers of the real API that
 
 from __future__ import annotations
 
+import base64
 import re
 from collections.abc import Iterator
 from itertools import groupby
@@ -96,7 +97,7 @@ def check_settings(body: Json, rules: Rules) -> None:
             text = f"Unable to submit request because it has a {name} value of {value} but the supported range is from"
             raise invalid(f"{text} {low} (inclusive) to {high} (inclusive). Update the value and try again.")
     most = config.get("maxOutputTokens")
-    if isinstance(most, int) and not 1 <= most <= MAX_OUTPUT_TOKENS:
+    if isinstance(most, int) and (most < 1 or (most > MAX_OUTPUT_TOKENS and rules.generation is not None)):
         text = f"Unable to submit request because it has a maxOutputTokens value of {most} but the supported range is"
         raise invalid(
             f"{text} from 1 (inclusive) to {MAX_OUTPUT_TOKENS + 1} (exclusive). Update the value and try again."
@@ -361,4 +362,6 @@ def _is_good(signature: str, what: str) -> bool:
     return plain in _STAND_INS or is_genuine("thought_signature", signature, what)
 
 
-_STAND_INS = frozenset(each.rstrip("=") for each in STAND_INS)
+_STAND_INS = frozenset(
+    spelt.rstrip("=") for each in STAND_INS for spelt in (each, base64.urlsafe_b64encode(each.encode()).decode())
+)
