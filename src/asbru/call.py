@@ -203,9 +203,11 @@ def attempt_line(attempt: Attempt) -> bytes:
 
 
 _UNPRINTABLE = bytes(byte if 0x20 <= byte < 0x7F else ord("?") for byte in range(256))
-_MAX_HEADER_TEXT = 256
+MAX_HEADER_CHARS = 256
+MAX_LOSS_CHARS = 2048
+"""Room for every loss that is named (at most 32) by an ordinary path."""
 
 
-def header_text(text: str) -> bytes:
+def header_text(text: str, most_chars: int = MAX_HEADER_CHARS) -> bytes:
     """Text from outside, such as a model's name, made safe to stand in a header."""
-    return text[:_MAX_HEADER_TEXT].encode("ascii", "replace").translate(_UNPRINTABLE)
+    return text[:most_chars].encode("ascii", "replace").translate(_UNPRINTABLE)

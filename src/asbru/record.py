@@ -48,6 +48,11 @@ class Record(msgspec.Struct, kw_only=True, omit_defaults=True):
     provider: str | None = None
     served_model: str | None = None
     attempts: list[Attempt] = []
+    losses: list[str] = []
+    """What of a translated request was not carried, as ``<verdict>: <field>``, with ``at <path>`` where that differs.
+
+    Fields are those of docs/reference/fidelity.md; of what was sent to the provider whose answer the client got.
+    """
     stop_reason: str | None = None
     usage: Usage | None = None
     usage_complete: bool = False

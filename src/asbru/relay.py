@@ -10,7 +10,7 @@ from __future__ import annotations
 from functools import lru_cache
 
 from asbru.attempt import Answer, Failure
-from asbru.call import Call, header_text
+from asbru.call import MAX_LOSS_CHARS, Call, header_text
 from asbru.dialects import sse
 from asbru.dialects.watch import Watch, error_facts
 from asbru.errors import GatewayError, Headers, event
@@ -40,13 +40,20 @@ def answer_headers(call: Call, answer: Answer, cost_usd: float | None = None) ->
     if answer.index:
         headers.append((b"x-bifrost-fallback-index", b"%d" % answer.index))
     if answer.translation is not None:
-        headers.append((b"x-asbru-loss", header_text(answer.translation.losses.header())))
+        headers.append((b"x-asbru-loss", header_text(answer.translation.losses.header(), MAX_LOSS_CHARS)))
     if cost_usd is not None:
         headers.append((b"x-asbru-cost-usd", b"%.9f" % cost_usd))
-    call.record.provider = answer.target.provider
-    call.record.served_model = answer.attempt.model
-    call.record.upstream_ms = answer.attempt.duration_ms
     return headers
+
+
+def _note_served(call: Call, answer: Answer) -> None:
+    """Whose answer it is, in the Record; there too when a ping has already opened the stream without saying so."""
+    record = call.record
+    record.provider = answer.target.provider
+    record.served_model = answer.attempt.model
+    record.upstream_ms = answer.attempt.duration_ms
+    if answer.translation is not None and answer.translation.losses.found:
+        record.losses = answer.translation.losses.named()
 
 
 @lru_cache(maxsize=1024)
@@ -94,6 +101,7 @@ async def whole(call: Call, answer: Answer) -> None:
     """An answer that has been read completely."""
     assert answer.body is not None
     facts, record = answer.facts, call.record
+    _note_served(call, answer)
     if facts is not None:
         record.stop_reason = facts.stop_reason
         note_usage(call, answer, facts.usage, complete=True)
@@ -107,6 +115,7 @@ async def stream(call: Call, answer: Answer, watch: Watch) -> None:
     """An event stream, from its first content event on."""
     exchange = call.exchange
     call.record.status = answer.status
+    _note_served(call, answer)
     if not exchange.started:
         await exchange.start(answer.status, answer_headers(call, answer))
     heartbeat = call.begin_heartbeat()
@@ -197,6 +206,7 @@ async def raw(call: Call, answer: Answer) -> None:
     """Bytes of any kind and length, such as a file or a batch's results."""
     exchange = call.exchange
     call.record.status = answer.status
+    _note_served(call, answer)
     headers = answer_headers(call, answer)
     headers += [header for header in answer.headers if header[0] == b"content-length"]
     await exchange.start(answer.status, headers)

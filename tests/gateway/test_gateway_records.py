@@ -150,6 +150,50 @@ def test_cached_and_written_tokens_are_counted_and_priced_once(stream: bool) -> 
     run(main())
 
 
+@streamed
+def test_what_a_translation_lost_is_named_for_the_provider_that_served(stream: bool) -> None:
+    async def main() -> None:
+        said = {"choices": [{"index": 0, "delta": {"content": "Hello"}, "finish_reason": "stop"}], "usage": None}
+        whole = {"choices": [{"index": 0, "message": {"content": "Hello"}, "finish_reason": "stop"}]}
+        chunks = b"data: " + json.dumps(said).encode() + b"\n\ndata: [DONE]\n\n"
+        play = streams(chunks) if stream else answers(200, json.dumps(whole).encode())
+        async with Upstream(answers(503, b"{}"), play) as a, Upstream(streams() if stream else answers()) as b:
+            config = providers(a, b, max_retries=0)
+            config["providers"]["a"] |= {"dialect": "openai-chat"}
+            thought = {"type": "thinking", "thinking": "x", "signature": "EqoBCkgIARAB"}
+            turns = [{"role": "assistant", "content": [thought, {"type": "text", "text": "yes"}]}]
+            messages = [*asked()["messages"], *turns, *asked()["messages"]]
+            body = asked(stream=stream, messages=messages, inference_geo="eu", fallbacks=[f"b/{MODEL}"])
+            async with serving(config) as gateway:
+                replies = [await ask(gateway, body) for _ in range(2)]
+        relayed, translated = gateway.records
+        assert (relayed["provider"], translated["provider"]) == ("b", "a")
+        assert replies[0].value(b"x-asbru-loss") is None and "losses" not in relayed
+        assert replies[1].value(b"x-asbru-loss") == "dropped: inference_geo, messages.1.content.0"
+        assert translated["losses"] == ["dropped: inference_geo", "dropped: thinking.foreign at messages.1.content.0"]
+
+    run(main())
+
+
+def test_who_served_is_known_although_a_ping_opened_the_stream() -> None:
+    async def main() -> None:
+        pinging = {"stream": {"ping_s": 0.01}}
+        async with Upstream() as a, serving(providers(a) | pinging) as gateway, await Client.open(gateway) as client:
+            await client.send(asked(stream=True))
+            turn = await a.turn()
+            await turn.begin()
+            reply = await client.head()
+            assert await reply.piece()
+            await turn.chunk(*EVENTS)
+            await turn.end()
+            await reply.rest()
+        (record,) = gateway.records
+        assert (record["provider"], record["served_model"]) == ("a", MODEL)
+        assert record["upstream_ms"] == record["attempts"][0]["duration_ms"] > 0
+
+    run(main())
+
+
 def test_usage_that_was_not_said_in_the_end_is_marked_incomplete() -> None:
     async def main() -> None:
         async with (

@@ -149,6 +149,8 @@ class LossyError(Exception):
 
 
 MAX_NAMED = 32
+MAX_PATH_CHARS = 128
+"""A path ends in the client's own words where it sent a field that nobody knows."""
 
 
 class Losses:
@@ -173,6 +175,13 @@ class Losses:
         """A loss that depends on more than the field, such as the model's own limits."""
         if field not in self.found and len(self.found) < MAX_NAMED:
             self.found[field] = Loss(verdict, field, path or field, note)
+
+    def named(self) -> list[str]:
+        """One line per loss, for the Record: ``dropped: top_k``, ``dropped: thinking.foreign at messages.1``."""
+        return [
+            f"{loss.verdict}: {loss.field}" + (f" at {loss.path[:MAX_PATH_CHARS]}" if loss.path != loss.field else "")
+            for loss in self.found.values()
+        ]
 
     def header(self) -> str:
         """``none``, or ``dropped: top_k; approximated: thinking.budget_tokens``, grouped by verdict."""
