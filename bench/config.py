@@ -20,8 +20,15 @@ class Gateway(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     health: str = "/health"
     path: str = "/v1/messages"
     model: str = "claude-sonnet-4-5"
+    reference: str | None = None
+    """The gateway that its ratios are against; by default the first of the run."""
+    loads: tuple[str, ...] = ("",)
+    """Texts as for ``--only``: it is measured under the loads that have one of them in their names."""
     headers: dict[str, str] = {}
     env: dict[str, str] = {}
+
+    def takes(self, load: str) -> bool:
+        return any(text in load for text in self.loads)
 
 
 class Bench(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):

@@ -40,6 +40,8 @@ class Row(msgspec.Struct):
     scenario: Scenario
     gateway: str
     run: Run
+    reference: str | None = None
+    """The gateway that the ratio is against; None: the first of the run."""
 
 
 class Idle(msgspec.Struct, kw_only=True):
@@ -60,18 +62,20 @@ class Results(msgspec.Struct):
 
 def table(results: Results, *, markdown: bool) -> str:
     """The loads, and memory at rest."""
-    # The first gateway of the run is the reference.
-    reference = {row.scenario: row.run.cpu_us for row in reversed(results.rows)}
+    first = {row.scenario: row.gateway for row in reversed(results.rows)}
+    cpu_us = {(row.scenario, row.gateway): row.run.cpu_us for row in results.rows}
     loads = [["load", "gateway", "req/s", "CPU µs/req", "ratio", "p50 ms", "p99 ms", "RSS MB", "failed"]]
     for row in results.rows:
         run = row.run
+        reference = cpu_us.get((row.scenario, row.reference or first[row.scenario]))
+        ratio = "" if reference is None else f"{run.cpu_us / reference:.2f}"
         loads.append(
             [
                 str(row.scenario),
                 row.gateway,
                 f"{run.requests_per_s:.0f}",
                 f"{run.cpu_us:.1f}",
-                f"{run.cpu_us / reference[row.scenario]:.2f}",
+                f"{ratio} of {row.reference}" if ratio and row.reference else ratio,
                 f"{run.p50_ms:.2f}",
                 f"{run.p99_ms:.2f}",
                 f"{run.rss_mb:.0f}",

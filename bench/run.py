@@ -25,6 +25,7 @@ from bench import config, report
 from bench.bodies import REQUEST_HEADERS, RESPONSE_HEADERS, plain_answer, request_body
 from bench.clients import IdleStreams, Soak, request_bytes
 from bench.config import Gateway
+from bench.dialects import ANSWERS
 from bench.processes import LOAD_CORES, BenchError, Server, fetch, pinned, program, raise_file_limit
 from bench.report import Idle, Results, Row, Run, Scenario
 from bench.upstream import EVENTS
@@ -82,6 +83,10 @@ def plain_upstream() -> Server:
         "out": str(OUT),
         "headers": headers,
         "answer": plain_answer().decode(),
+        "answers": "\n".join(
+            f"        location /{dialect}/ {{ return 200 '{answers.plain.decode()}'; }}"
+            for dialect, answers in ANSWERS.items()
+        ),
     }
     path = OUT / "nginx-upstream.conf"
     path.write_text(config.fill((config.HERE / path.name).read_text(), values))
@@ -132,16 +137,17 @@ def measure(scenario: Scenario, gateway: Gateway, server: Server, wrk: Wrk, seco
 
 
 def measure_scenario(scenario: Scenario, field: Field, repeats: int, seconds: float) -> list[Row]:
-    """One load on every gateway, interleaved; medians of the repeats."""
+    """One load on every gateway that takes it, interleaved; medians of the repeats."""
     wrk = Wrk(pinned([program("wrk", "wrk")], LOAD_CORES), OUT)
-    runs: dict[str, list[Run]] = {gateway.name: [] for gateway in field.gateways}
+    pairs = [(gateway, server) for gateway, server in field.pairs() if gateway.takes(str(scenario))]
+    runs: dict[str, list[Run]] = {gateway.name: [] for gateway, _ in pairs}
     for repeat in range(repeats + 1):
-        for gateway, server in field.pairs():
+        for gateway, server in pairs:
             progress(f"{scenario}: {gateway.name} {'warm-up' if repeat == 0 else f'{repeat}/{repeats}'}")
             run = measure(scenario, gateway, server, wrk, seconds if repeat else min(seconds, 1.0))
             if repeat:
                 runs[gateway.name].append(run)
-    return [Row(scenario, name, median(of)) for name, of in runs.items()]
+    return [Row(scenario, gateway.name, median(runs[gateway.name]), gateway.reference) for gateway, _ in pairs]
 
 
 def median(runs: list[Run]) -> Run:
@@ -260,6 +266,8 @@ def measure_all(options: argparse.Namespace, gateways: list[Gateway], results: R
         with running(gateways, streamed=streamed) as field:
             if wants_idle:
                 for gateway, server in field.pairs():
+                    if not gateway.takes(f"idle {options.streams}"):
+                        continue
                     progress(f"idle streams: {gateway.name}")
                     results.idle.append(uvloop.run(measure_idle(gateway, server, options.streams)))
             for scenario in chosen:

@@ -12,7 +12,8 @@ and not how well reads happen to coalesce, every event is one write of one chunk
 
 `GET /bench/counters` tells what has been sent; `POST /bench/paced?events_per_s=20000`, `/bench/flat` and `/bench/idle`
 set the mode for the requests that follow. The request body is read to its end before anything is answered; a request
-that did not ask for a stream gets a plain answer.
+that did not ask for a stream gets a plain answer. What is asked for below ``/openai-chat/``, or another dialect's name,
+is answered in that dialect; everything else in Anthropic's.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ import httptools
 import uvloop
 
 from bench.bodies import RESPONSE_HEADERS, plain_answer, stream_answer
+from bench.dialects import ANSWERS, EVENT_STREAM, Answers
 
 EVENTS = 100
 IDLE_EVENTS = 3
@@ -38,11 +40,18 @@ def head(content_type: str, framing: str) -> bytes:
     return f"HTTP/1.1 200 OK\r\ncontent-type: {content_type}\r\n{extra}{framing}\r\n\r\n".encode()
 
 
-STREAM_HEAD = head("text/event-stream; charset=utf-8", "transfer-encoding: chunked")
-CHUNKS = [b"%x\r\n%s\r\n" % (len(event), event) for event in stream_answer(EVENTS)]
-CHUNKS[0] = STREAM_HEAD + CHUNKS[0]
-CHUNKS[-1] += b"0\r\n\r\n"
-PLAIN = head("application/json", f"content-length: {len(plain_answer())}") + plain_answer()
+class Wire:
+    """One dialect's answers as they are written: whole, and in chunks of one event each."""
+
+    def __init__(self, answers: Answers) -> None:
+        self.plain = head("application/json", f"content-length: {len(answers.plain)}") + answers.plain
+        self.chunks = [b"%x\r\n%s\r\n" % (len(event), event) for event in answers.stream(EVENTS)]
+        self.chunks[0] = head(answers.content_type, "transfer-encoding: chunked") + self.chunks[0]
+        self.chunks[-1] += b"0\r\n\r\n"
+
+
+ANTHROPIC = Wire(Answers(plain_answer(), EVENT_STREAM, stream_answer))
+WIRES = {name.encode(): Wire(answers) for name, answers in ANSWERS.items()}
 
 
 class Pace:
@@ -97,6 +106,8 @@ class Connection(asyncio.Protocol):
         self.body: list[bytes] = []
         self.next_event = -1
         """Index of the next event; -1 between streams."""
+        self.chunks = ANTHROPIC.chunks
+        """The stream that is under way."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)  # uvloop's own class is not a subclass
@@ -120,10 +131,11 @@ class Connection(asyncio.Protocol):
             return
         pace = self.pace
         pace.requests += 1
-        body = b"".join(self.body)
-        if b'"stream":true' not in body and b'"stream": true' not in body:
-            self.transport.write(PLAIN)
+        wire = WIRES.get(self.url.split(b"/", 2)[1], ANTHROPIC)
+        if not self.wants_stream():
+            self.transport.write(wire.plain)
             return
+        self.chunks = wire.chunks
         pace.open += 1
         self.next_event = 0
         if pace.mode == "paced":
@@ -133,6 +145,12 @@ class Connection(asyncio.Protocol):
         else:
             for _ in range(IDLE_EVENTS):
                 self.send_event()
+
+    def wants_stream(self) -> bool:
+        """Gemini and Converse say so in the path, the others in the body."""
+        body = b"".join(self.body)
+        said = b'"stream":true' in body or b'"stream": true' in body
+        return said or b":stream" in self.url or self.url.endswith(b"-stream")
 
     def control(self, command: str) -> None:
         mode, _, query = command.partition("?")
@@ -149,7 +167,7 @@ class Connection(asyncio.Protocol):
         """Write one event; whether the stream has more."""
         if self.next_event < 0:
             return False
-        self.transport.write(CHUNKS[self.next_event])
+        self.transport.write(self.chunks[self.next_event])
         self.pace.events += 1
         self.next_event += 1
         if self.next_event == EVENTS:
