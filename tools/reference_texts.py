@@ -92,7 +92,7 @@ REQUEST_HEADERS: Final = {
     "x-bf-dim-<name>": "a dimension of the record (bounded)",
     "x-bf-api-key": "pin one of the gateway's stored provider keys by its name or id",
     "x-bf-api-key-id": "the same",
-    "x-asbru-dry-run": "`true`: answer with the plan (candidates, reasons, cost range) and call nobody",
+    "x-asbru-dry-run": "`true`: answer with the plan (candidates, reasons, cost range, losses) and call nobody",
     "x-asbru-strict": "`true`: refuse with 400 what a provider's dialect cannot carry without loss",
     "x-bf-async": "background jobs: not available in this version, refused with 400 when `true`",
     "x-bf-async-id": "as `x-bf-async`",

@@ -108,13 +108,14 @@ _FUNCTION = record(
     {"description": maybe(STRING), "parameters": maybe(OBJECT), "strict": maybe(flag)},
 )
 TOOL = tagged({"function": record({"function": _FUNCTION})}, quiet=True)
+_ALLOWED = tagged({"function": record({"function": record({"name": STRING}, open=True)})}, quiet=True)
 _CHOICE = choices(
     one_of("none", "auto", "required"),
     tagged(
         {
             "function": record({"function": record({"name": STRING})}),
             "allowed_tools": record(
-                {"allowed_tools": record({"mode": one_of("auto", "required"), "tools": many(OBJECT, least=1)})}
+                {"allowed_tools": record({"mode": one_of("auto", "required"), "tools": many(_ALLOWED, least=1)})}
             ),
         },
         quiet=True,

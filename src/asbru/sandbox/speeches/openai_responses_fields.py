@@ -141,6 +141,14 @@ _SEARCH = record(
         "external_web_access": flag,
     },
 )
+
+
+def allowed_tools(value: object, path: Path) -> None:
+    """Names, or what is to be true of the tools."""
+    filters = record({}, {"tool_names": STRINGS, "read_only": flag})
+    (STRINGS if isinstance(value, list) else filters)(value, path)
+
+
 _TOOL = tagged(
     {
         "function": record(
@@ -153,9 +161,7 @@ _TOOL = tagged(
                 "server_description": STRING,
                 "authorization": STRING,
                 "headers": maybe(table(STRING)),
-                "allowed_tools": maybe(
-                    choices(STRING, anything),
-                ),
+                "allowed_tools": maybe(allowed_tools),
                 "require_approval": maybe(choices(one_of("never", "always"), OBJECT)),
             },
         ),
