@@ -110,3 +110,31 @@ def test_no_schema_is_too_strange(schema: object) -> None:
 )
 def test_values_as_json_whatever_their_size(value: object, text: str) -> None:
     assert json_text.encode(value) == text.encode()
+
+
+def test_arrays_say_of_what() -> None:
+    fine: Json = {"type": "object", "properties": {"a": {"type": "array", "items": {"type": "string"}}}}
+    assert json_schema.object_schema(fine) is fine
+    bare: Json = {"type": "array"}
+    deep: Json = {
+        "type": "object",
+        "properties": {"a": bare, "b": {"anyOf": [bare, {"type": "null"}]}, "c": {"type": ["array", "null"]}},
+        "$defs": {"d": {"type": "array", "items": bare}},
+    }
+    whole = {"type": "array", "items": {}}
+    assert json_schema.object_schema(deep) == {
+        "type": "object",
+        "properties": {
+            "a": whole,
+            "b": {"anyOf": [whole, {"type": "null"}]},
+            "c": {"type": ["array", "null"], "items": {}},
+        },
+        "$defs": {"d": {"type": "array", "items": whole}},
+    }
+    assert bare == {"type": "array"}
+
+
+def test_strict_mode_wants_types() -> None:
+    schema: Json = {"type": "object", "properties": {"a": {}}, "required": ["a"], "additionalProperties": False}
+    assert not json_schema.is_strict(schema)
+    assert json_schema.is_strict({**schema, "properties": {"a": {"enum": ["x"]}}})

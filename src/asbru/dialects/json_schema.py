@@ -18,6 +18,8 @@ _STRICT = frozenset(
 )
 """Keywords that strict mode knows; with any other the request is refused."""
 _FORMATS = frozenset({"date-time", "time", "date", "duration", "email", "hostname", "ipv4", "ipv6", "uuid"})
+_TYPED = frozenset({"type", "anyOf", "$ref", "enum", "const"})
+"""Strict mode wants to know what everything is."""
 _MAX_DEPTH = 100
 
 
@@ -31,6 +33,8 @@ def _is_strict(schema: object, depth: int) -> bool:
     if not isinstance(schema, dict) or depth > _MAX_DEPTH or not schema.keys() <= _STRICT:
         return False
     if "format" in schema and str(schema["format"]) not in _FORMATS:
+        return False
+    if _TYPED.isdisjoint(schema):
         return False
     if schema.get("type") == "object" or "properties" in schema:
         properties = schema.get("properties", {})
@@ -65,10 +69,42 @@ def _inner(schema: Json) -> Iterator[object]:
 
 
 def object_schema(schema: Json | None) -> Json:
-    """A tool's schema with the ``type`` and ``properties`` that OpenAI and its like refuse to do without."""
-    if schema is not None and schema.get("type") == "object" and "properties" in schema:
-        return schema
-    return {"type": "object", "properties": {}, **(schema or {})}
+    """A tool's schema with the ``type``, ``properties`` and ``items`` that OpenAI and its like refuse to do without."""
+    if schema is None or schema.get("type") != "object" or "properties" not in schema:
+        schema = {"type": "object", "properties": {}, **(schema or {})}
+    return _with_items(schema, 0)
+
+
+_NESTING = frozenset({"properties", "$defs", "definitions", "items", "anyOf", "oneOf", "allOf"})
+
+
+def _with_items(schema: Json, depth: int) -> Json:
+    """The schema with ``items`` of anything where an array does not say of what; the same object when all do."""
+    found = schema
+    for name in () if _NESTING.isdisjoint(schema) or depth > _MAX_DEPTH else _NESTING:
+        inside = schema.get(name)
+        if not inside:
+            continue
+        made = _inside_with_items(name, inside, depth + 1)
+        if made is not inside:
+            found = {**found, name: made}
+    kind = schema.get("type")
+    if (kind == "array" or (isinstance(kind, list) and "array" in kind)) and "items" not in schema:
+        found = {**found, "items": {}}
+    return found
+
+
+def _inside_with_items(name: str, inside: Any, depth: int) -> Any:
+    """What a keyword holds: a schema, several, or several by name."""
+    if isinstance(inside, list):
+        several = [_with_items(each, depth) if isinstance(each, dict) else each for each in inside]
+        return inside if all(new is old for new, old in zip(several, inside, strict=True)) else several
+    if not isinstance(inside, dict):
+        return inside
+    if name == "items":
+        return _with_items(inside, depth)
+    named = {key: _with_items(each, depth) if isinstance(each, dict) else each for key, each in inside.items()}
+    return inside if all(named[key] is inside[key] for key in inside) else named
 
 
 _COMBINED = ("anyOf", "oneOf", "allOf")

@@ -23,6 +23,7 @@ _UNKNOWN = (
     "patternProperties",
 )
 """What strict schemas have no words for."""
+_NOT_AT_THE_ROOT = ("oneOf", "anyOf", "allOf", "enum", "not")
 _FORMATS = ("date-time", "time", "date", "duration", "email", "hostname", "ipv4", "ipv6", "uuid")
 
 Path = tuple[str, ...]
@@ -38,6 +39,10 @@ def check(schema: Schema, name: str, what: str, param: str, *, strict: bool) -> 
 
     if schema.get("type") != "object":
         raise wrong(f"schema must be a JSON Schema of 'type: \"object\"', got 'type: \"{schema.get('type')}\"'.")
+    if what == "function" and any(word in schema for word in _NOT_AT_THE_ROOT):
+        raise wrong(
+            "schema must have type 'object' and not have 'oneOf'/'anyOf'/'allOf'/'enum'/'not' at the top level."
+        )
     if "properties" not in schema and not (strict and schema.get("additionalProperties") is False):
         raise wrong("In context=(), object schema missing properties.")
     for path, node in _nodes(schema, ()):
