@@ -110,7 +110,19 @@ class Call:
             rand=gateway.rand(),
             session=self.record.session_id,
         )
-        return targets if self.pin is None else gateway.table.pinned(targets, self.pin)
+        return self.pinned(targets)
+
+    def pinned(self, targets: list[Target]) -> list[Target]:
+        """Those that the pinned key can serve, when the request insists on one.
+
+        The caller's own key goes with the first of ``targets`` alone, not with what has become the first.
+        """
+        if self.pin is None:
+            return targets
+        kept = self.gateway.table.pinned(targets, self.pin)
+        if kept[0] != targets[0]:
+            self.own_key = None
+        return kept
 
     def begin_heartbeat(self) -> Heartbeat:
         """From the first event stream that an upstream opens, silence towards the client is filled."""

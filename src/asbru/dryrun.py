@@ -61,7 +61,7 @@ def _losses(call: Call, asked: Asked, target: Target) -> dict[str, object]:
 
 
 def _keys(call: Call, target: Target, index: int) -> list[dict[str, str]]:
-    if index == 0 and call.principal.direct is not None:
+    if index == 0 and call.own_key is not None:
         return [{"name": "direct", "state": "the caller's own"}]
     gateway, now = call.gateway, call.loop.time()
     return [

@@ -117,7 +117,10 @@ def plan(call: Call, asked: Asked) -> list[Target]:
         return threads.begin(targets, gateway.relaying)
     place = gateway.affinity.get(asked.previous_message_id or "")
     target, key = threads.resume(targets, place, gateway.table, gateway.relaying, own_key=call.own_key is not None)
-    call.pin = None if key == OWN_KEY else key
+    if key == OWN_KEY:
+        call.pin = None
+    else:  # it lives at a stored key: the caller's own has no business there, least of all at a fallback's provider
+        call.pin, call.own_key = key, None
     return [target]
 
 

@@ -51,7 +51,7 @@ def providers(call: Call) -> list[Target]:
     found = [target for target in table.resource_targets(call.principal) if target.provider in relaying]
     if not found:
         raise GatewayError("not_found", "No provider that has batches and files is configured")
-    return found if call.pin is None else table.pinned(found, call.pin)
+    return call.pinned(found)
 
 
 async def create_batch(call: Call, match: Match) -> None:

@@ -194,6 +194,32 @@ def test_a_direct_key_with_a_virtual_one_is_used_under_the_virtual_ones_policy()
     run(main())
 
 
+def test_a_direct_key_stays_with_the_first_candidate_when_a_fallback_has_taken_its_place() -> None:
+    """A pinned key and a thread leave out the first candidate: what is first then is still the fallback."""
+
+    async def main() -> None:
+        async with (
+            Upstream(answers(400, error_body())) as a,
+            Upstream(answers(), answers(), answers(404, error_body())) as b,
+            serving({**providers(a, b), "auth": {"allow_direct_keys": True}}) as gateway,
+        ):
+            gateway.app.gateway.affinity.put("msg_there", "b", MODEL, "b")
+            mine = {"x_api_key": "sk-ant-mine"}
+            body = asked(fallbacks=[f"b/{MODEL}"])
+            thread = {"type": "continue", "previous_message_id": "msg_there"}
+            assert (await ask(gateway, {**body, "thread": thread}, **mine)).status == 200
+            pinned = "b"
+            assert (await ask(gateway, body, x_bf_api_key=pinned, **mine)).status == 200
+            plan = await ask(gateway, body, x_bf_api_key=pinned, x_asbru_dry_run="true", **mine)
+            assert [key["name"] for key in plan.json["candidates"][0]["keys"]] == ["b"]
+            await ask(gateway, None, "/v1/files/f1", x_bf_api_key=pinned, **mine)
+            assert [turn.key for turn in b.seen] == ["sk-b"] * 3
+            assert (await ask(gateway, body, **mine)).status == 400
+            assert [turn.key for turn in a.seen] == ["sk-ant-mine"]
+
+    run(main())
+
+
 def test_on_an_open_gateway_other_keys_are_as_if_they_were_not_there() -> None:
     async def main() -> None:
         async with Upstream(answers(), answers()) as a, serving(providers(a)) as gateway:
