@@ -146,3 +146,10 @@ def test_headers_are_given_up_with_their_request() -> None:
         [b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nX-Api-Key: late\r\nContent-Length: 5\r\n\r\n"]
     )
     assert exchange[3] == [(b"transfer-encoding", b"chunked")]
+
+
+def test_one_transfer_coding_is_one_header() -> None:
+    """Whoever stands before us may have read the other one."""
+    codings = b"Transfer-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n"
+    [refused] = parsed([b"POST / HTTP/1.1\r\n%b\r\n0\r\n\r\n" % codings])
+    assert refused == ("invalid_request", "The only transfer-encoding of a request can be chunked")

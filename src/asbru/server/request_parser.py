@@ -198,7 +198,8 @@ class RequestParser:
         fields = dict(headers)
         if b"transfer-encoding" in fields:
             # RFC 9112 §6.1: other codings, or an HTTP/1.0 client that cannot know them, are how requests are smuggled.
-            if fields[b"transfer-encoding"].lower() != b"chunked" or exchange.is_http_1_0:
+            codings = [value.lower() for name, value in headers if name == b"transfer-encoding"]
+            if codings != [b"chunked"] or exchange.is_http_1_0:
                 return GatewayError("invalid_request", "The only transfer-encoding of a request can be chunked")
         else:
             exchange.content_length = int(fields.get(b"content-length", b"0"))
