@@ -92,6 +92,29 @@ def test_the_configuration_is_read_anew_with_the_same_options(tmp_path: Path) ->
     assert [dotted(problem.path) for problem in caught.value.problems] == ["server.host"]
 
 
+def test_a_reload_does_not_open_a_gateway_that_others_reach(tmp_path: Path) -> None:
+    """The address stays at a reload; a file that names another one, and no key any more, is for the next start."""
+    file = tmp_path / "asbru.yaml"
+    file.write_text("providers: {sandbox: {}}")
+    with pytest.raises(ConfigError, match="reachable from other machines"):
+        cli.configured(file, listens="0.0.0.0")
+    assert cli.configured(file, listens="127.0.0.1").server.host == "127.0.0.1"
+    assert cli.configured(file, listens="0.0.0.0", insecure_open=True).server.host == "127.0.0.1"
+
+
+def test_records_that_cannot_be_kept_keep_it_from_starting(tmp_path: Path) -> None:
+    file = tmp_path / "asbru.yaml"
+    file.write_text(f"log: {{records: {tmp_path}}}")
+    result = subprocess.run(
+        [sys.executable, "-m", "asbru", "serve", "--config", str(file), "--port", "0"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (result.returncode, result.stdout) == (3, "")
+    assert result.stderr == f"asbru: log.records: {tmp_path}: Is a directory\n"
+
+
 def test_check_prints_what_it_understood_without_secrets(tmp_path: Path) -> None:
     (tmp_path / "asbru.yaml").write_text(
         f"{{auth: {{master_key: {SECRET}}}, providers: {{anthropic: {{keys: [{{value: env.KEY}}]}}}}}}"

@@ -113,7 +113,11 @@ def serve(config: Config, *, reload: Callable[[], Config] | None = None) -> int:
     _log_to_stderr(config.log.level)
 
     async def main() -> int:
-        app = App(config, reload)
+        try:
+            app = App(config, reload)
+        except OSError as error:
+            print(f"asbru: log.records: {config.log.records}: {error.strerror}", file=sys.stderr)  # noqa: T201
+            return CANNOT_START
         try:
             await app.start()
         except OSError as error:

@@ -58,9 +58,15 @@ def serve(
 
     found = find(file, os.environ)
 
-    def read() -> Config:
+    def read(listens: str | None = None) -> Config:
         return configured(
-            found, host=host, port=port, insecure_open=insecure_open, sandbox=sandbox, log_records=log_records
+            found,
+            host=host,
+            port=port,
+            insecure_open=insecure_open,
+            sandbox=sandbox,
+            log_records=log_records,
+            listens=listens,
         )
 
     try:
@@ -69,7 +75,7 @@ def serve(
         _refuse(error)
     from asbru.app import serve as run
 
-    sys.exit(run(config, reload=read))
+    sys.exit(run(config, reload=lambda: read(config.server.host)))
 
 
 def configured(
@@ -80,14 +86,21 @@ def configured(
     insecure_open: bool = False,
     sandbox: bool = False,
     log_records: bool = False,
+    listens: str | None = None,
 ) -> Config:
-    """What the file says and the options override; raises `ConfigError`, at a reload as at the start."""
+    """What the file says and the options override; raises `ConfigError`, at a reload as at the start.
+
+    ``listens`` is the address that a running gateway is bound to: it stays, whatever the file says of it by now.
+    """
     from msgspec.structs import replace
 
     from asbru.load import ConfigError, Problem, load, open_to_others
 
     config = load(file, os.environ, host=host, port=port, sandbox=sandbox)
-    if not insecure_open and (problem := open_to_others(config)) is not None:
+    problem = open_to_others(config)
+    if problem is None and listens is not None:
+        problem = open_to_others(replace(config, server=replace(config.server, host=listens)))
+    if problem is not None and not insecure_open:
         raise ConfigError("environment" if file is None else str(file), [Problem(("server", "host"), problem)])
     if log_records:
         config = replace(config, log=replace(config.log, records="-"))
