@@ -123,11 +123,9 @@ def serve(config: Config, *, reload: Callable[[], Config] | None = None) -> int:
         except OSError as error:
             print(f"asbru: cannot listen: {error}", file=sys.stderr)  # noqa: T201
             return CANNOT_START
-        for line in describe(app.config, app.service.port):
-            print(line, flush=True)  # noqa: T201
         settle_memory()
         try:
-            return await app.service.run()
+            return await app.service.run(lambda: _say(*describe(app.config, app.service.port)))
         finally:
             await app.stop()
 
@@ -147,10 +145,14 @@ def serve_sandbox(host: str, port: int) -> int:
         except OSError as error:
             print(f"asbru: cannot listen: {error}", file=sys.stderr)  # noqa: T201
             return CANNOT_START
-        print(f"sandbox provider on http://{host}:{service.port}", flush=True)  # noqa: T201
-        return await service.run()
+        return await service.run(lambda: _say(f"sandbox provider on http://{host}:{service.port}"))
 
     return uvloop.run(main())
+
+
+def _say(*lines: str) -> None:
+    for line in lines:
+        print(line, flush=True)  # noqa: T201
 
 
 def settle_memory() -> None:

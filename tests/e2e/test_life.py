@@ -47,6 +47,14 @@ def test_drain_lets_a_stream_finish(sandbox: Server, tmp_path: Path) -> None:
         assert gateway.records()[-1]["status"] == 200
 
 
+def test_who_listens_hears_signals(tmp_path: Path) -> None:
+    """A supervisor that asks a process to end as soon as it says its address gets a clean exit."""
+    with Server(tmp_path / "sandbox", "sandbox", "--port", "0"):
+        pass
+    with Gateway(tmp_path / "gateway", {"providers": {"sandbox": {}}}) as gateway:
+        gateway.process.send_signal(signal.SIGHUP)
+
+
 def test_drain_has_an_end(sandbox: Server, tmp_path: Path) -> None:
     """A stream that outlives the drain ends with a valid error, not with silence."""
     with Gateway(tmp_path, config(sandbox, server={"drain_s": 0.2})) as gateway, connect(gateway.url) as client:

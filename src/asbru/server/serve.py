@@ -106,10 +106,11 @@ class Service:
                 self._cut_all()
         await self._ended(GRACE_S)  # what was cut cleans up, and its records are written
 
-    async def run(self) -> int:
+    async def run(self, ready: Callable[[], None] = lambda: None) -> int:
         """Serve until SIGTERM or SIGINT, then drain; the exit code: 0, or 1 when a second signal cut the drain short.
 
-        SIGHUP calls ``on_reload``.
+        SIGHUP calls ``on_reload``. ``ready`` is called once signals are heard: who is told earlier that this process
+        serves may kill it by asking it to end.
         """
         _keep_freed_memory()
         _raise_file_limit(2 * self._settings.max_connections + SPARE_FILES)
@@ -120,6 +121,7 @@ class Service:
         for number, handler in handlers.items():
             loop.add_signal_handler(number, handler)
         try:
+            ready()
             await self._drain_asked.wait()
             stopping = loop.create_task(self.stop())
             ending = loop.create_task(self._end_asked.wait())
