@@ -16,7 +16,7 @@ import msgspec
 
 from asbru.asked import Asked
 from asbru.call import MAX_LOSS_CHARS, Call, header_text
-from asbru.dialects import messages, splice, whole
+from asbru.dialects import messages, splice
 from asbru.dialects.able import refuse_unable
 from asbru.dialects.codec import Codec, Context, Decoder, Envelope, Fault, Sent, Unwrapper
 from asbru.dialects.losses import Losses, LossyError
@@ -125,10 +125,7 @@ class _Translated(Translation):
         return self._decoder.end()
 
     def message(self, body: bytes) -> bytes:
-        try:
-            return whole.join(self._codec.decode(body, self._context).take())
-        except whole.JoinError as error:
-            raise StreamError(str(error)) from None
+        return self._codec.decode(body, self._context).message()
 
     def count(self, body: bytes) -> bytes:
         return msgspec.json.encode({"input_tokens": self._codec.decode_count(body)})

@@ -21,7 +21,7 @@ from typing import Any
 
 import msgspec
 
-from asbru.dialects import messages, whole
+from asbru.dialects import messages
 from asbru.dialects.codec import Codec, Context, Model, Quirks, Sent
 from asbru.dialects.losses import Losses
 from asbru.dialects.message_stream import StreamError
@@ -95,5 +95,5 @@ def streamed(codec: Codec, context: Context, pieces: list[bytes]) -> bytes:
 def answered(codec: Codec, context: Context, golden: Golden) -> Json:
     """The Message for a whole answer."""
     body = json.dumps(golden.upstream_response).encode()
-    message: Json = json.loads(whole.join(codec.decode(body, context).take()))
+    message: Json = json.loads(codec.decode(body, context).message())
     return message

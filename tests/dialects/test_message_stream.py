@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from asbru.dialects import blobs
+from asbru.dialects import blobs, whole
 from asbru.dialects.message_stream import MAX_HELD, MessageStream, StreamError, stop_reason
 from tests import grammar
 from tests.grammar import Json
@@ -163,6 +163,37 @@ def test_when_events_are_taken_changes_nothing(calls: list[Call]) -> None:
             eager.say_take()
             late.say(call)
     assert eager.finish() == late.finish()
+
+
+@settings(max_examples=300)
+@given(st.lists(CALLS, max_size=40), st.sampled_from(["", '{"b": "\\u00e9"}', "[1]", '{"cut": "o']))
+def test_the_message_is_what_its_events_are_joined_to(calls: list[Call], written: str) -> None:
+    heard = Heard(stream_of())
+    for call in calls:
+        if call[0] != "take":
+            heard.say(call)
+    heard.stream.usage.cache_creation_5m_tokens = 3  # the usage at the end has fields that the one at the start had not
+    heard.stream.service_tier = "priority"
+    heard.stream.tool("last", "", "last")
+    heard.stream.tool_json("last", written)
+    for key in heard.pieces:
+        heard.close(key)
+    heard.stream.finish()
+    if heard.stopped:
+        message = heard.stream.message()
+        assert message == whole.join(heard.stream.take())
+    else:
+        with pytest.raises(StreamError, match="before the answer was complete"):
+            heard.stream.message()
+
+
+def test_the_message_of_a_stream_that_failed_is_its_error() -> None:
+    stream = stream_of()
+    stream.text("a")
+    stream.fail("overloaded_error", "too much")
+    with pytest.raises(StreamError, match="too much") as caught:
+        stream.message()
+    assert caught.value.type == "overloaded_error"
 
 
 @given(st.lists(CALLS, max_size=20), st.lists(CALLS, max_size=5))

@@ -18,53 +18,24 @@ whatever the decoder says and in whatever order:
 7. Empty text and empty thinking open no block.
 8. Text ends before a stop sequence that the gateway watches for, and nothing comes after it but the end.
 
-An answer that comes whole is said to a `MessageStream` too, and its events are joined (`whole.join`): one way to a
-Message, so that a client gets the same of both.
+An answer that comes whole is said to a `MessageStream` too: one way to both, so that a client gets the same of both.
+What was said is kept in the terms of `stream_events` until it is taken, as events or as the Message.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any
 
-import msgspec
-
-from asbru.dialects import sse
+from asbru.dialects import stream_events
 from asbru.dialects.blobs import UNSIGNED
 from asbru.dialects.messages import StopReason
 from asbru.dialects.stopping import Watch
+from asbru.dialects.stream_events import Said
 from asbru.record import Usage
 
 Json = dict[str, Any]
-
-_encode = msgspec.json.encode
-
-_START = b"event: content_block_start\ndata: "
-_DELTA: Final[dict[str, bytes]] = {
-    "text": (
-        b'event: content_block_delta\ndata: {"type":"content_block_delta","index":%d,'
-        b'"delta":{"type":"text_delta","text":%b}}\n\n'
-    ),
-    "thinking": (
-        b'event: content_block_delta\ndata: {"type":"content_block_delta","index":%d,'
-        b'"delta":{"type":"thinking_delta","thinking":%b}}\n\n'
-    ),
-    "signature": (
-        b'event: content_block_delta\ndata: {"type":"content_block_delta","index":%d,'
-        b'"delta":{"type":"signature_delta","signature":%b}}\n\n'
-    ),
-    "input": (
-        b'event: content_block_delta\ndata: {"type":"content_block_delta","index":%d,'
-        b'"delta":{"type":"input_json_delta","partial_json":%b}}\n\n'
-    ),
-    "citation": (
-        b'event: content_block_delta\ndata: {"type":"content_block_delta","index":%d,'
-        b'"delta":{"type":"citations_delta","citation":%b}}\n\n'
-    ),
-}
-_STOP = b'event: content_block_stop\ndata: {"type":"content_block_stop","index":%d}\n\n'
-_MESSAGE_STOP = b'event: message_stop\ndata: {"type":"message_stop"}\n\n'
 
 MAX_HELD = 16 * 1024 * 1024  # characters
 
@@ -100,7 +71,7 @@ class StreamError(Exception):
 
 
 class MessageStream:
-    """See the module. `take` gives the events made since the last time.
+    """See the module. `take` gives the events made since the last time, `message` all of an answer that came whole.
 
     ``message_id`` and ``model`` are what the client sees; ``show_thinking`` False empties thinking but keeps signatures
     (``display: omitted``); ``stop_sequences`` are those that the provider does not watch for itself.
@@ -116,8 +87,8 @@ class MessageStream:
         "_message_id",
         "_model",
         "_open_tool",
-        "_out",
         "_queue",
+        "_said",
         "_sequence",
         "_show_thinking",
         "_stop",
@@ -136,7 +107,7 @@ class MessageStream:
         self._message_id = message_id
         self._model = model
         self._show_thinking = show_thinking
-        self._out: list[bytes] = []
+        self._said: list[Said] = []
         # The open block, when `_kind` is not None
         self._index = -1
         self._kind: str | None = None
@@ -163,8 +134,15 @@ class MessageStream:
 
     def take(self) -> bytes:
         """The bytes of the events made since the last `take`."""
-        out, self._out = self._out, []
-        return out[0] if len(out) == 1 else b"".join(out)
+        said, self._said = self._said, []
+        return stream_events.events(said)
+
+    def message(self) -> bytes:
+        """The Message of an answer that is over and of which nothing was taken; raises `StreamError` if it failed."""
+        kind, _, value = self._said[-1]
+        if kind == "error":
+            raise StreamError(value["message"], value["type"])
+        return stream_events.message(self._said)
 
     # The beginning
 
@@ -184,7 +162,7 @@ class MessageStream:
             "stop_details": None,
             "usage": self._usage(),
         }
-        self._out.append(sse.encode(b"message_start", _encode({"type": "message_start", "message": message})))
+        self._said.append(("start", 0, message))
 
     # Blocks
 
@@ -204,14 +182,14 @@ class MessageStream:
         """A citation for the text that is open, or about to be."""
         if not self._later("citation", citation):
             self._into("text", {"type": "text", "text": "", "citations": []})
-            self._out.append(_DELTA["citation"] % (self._index, _encode(citation)))
+            self._said.append(("citation", self._index, citation))
 
     def thinking(self, text: str) -> None:
         """Some of the reasoning."""
         if text and not self._later("thinking", text):
             self._into("thinking", {"type": "thinking", "thinking": "", "signature": ""})
             if self._show_thinking:
-                self._out.append(_DELTA["thinking"] % (self._index, _encode(text)))
+                self._said.append(("thinking", self._index, text))
 
     def signature(self, signature: str) -> None:
         """The reasoning's state, to be sent back: ends the thinking block, opening an empty one when none is open."""
@@ -283,7 +261,7 @@ class MessageStream:
         if tool is None:
             raise StreamError("a piece of a tool call came before its beginning")
         if self._kind == "tool" and self._open_tool == key:
-            self._out.append(_DELTA["input"] % (self._index, _encode(fragment)))
+            self._said.append(("input", self._index, fragment))
         elif not tool.done and not self._cut:
             self._hold(len(fragment))
             tool.fragments.append(fragment)
@@ -328,17 +306,14 @@ class MessageStream:
             reason = "end_turn"  # which one it was is not known
         sequence = self._sequence if reason == "stop_sequence" else None
         delta: Json = {"stop_reason": reason, "stop_sequence": sequence, "stop_details": self._details}
-        event = {"type": "message_delta", "delta": delta, "usage": self._usage()}
-        self._out.append(sse.encode(b"message_delta", _encode(event)))
-        self._out.append(_MESSAGE_STOP)
+        self._said.append(("end", 0, {"delta": delta, "usage": self._usage()}))
         self.ended = True
 
     def fail(self, type: str, message: str) -> None:
         """End with an error event."""
         if not self.ended:
             self.ended = True
-            error = {"type": "error", "error": {"type": type, "message": message}}
-            self._out.append(sse.encode(b"error", _encode(error)))
+            self._said.append(("error", 0, {"type": type, "message": message}))
 
     # Within
 
@@ -354,21 +329,20 @@ class MessageStream:
         self.start()
         self._index += 1
         self._kind = kind
-        event = {"type": "content_block_start", "index": self._index, "content_block": block}
-        self._out.append(b"%b%b\n\n" % (_START, _encode(event)))
+        self._said.append(("open", self._index, block))
 
     def _close(self, signature: str = UNSIGNED) -> None:
         if self._kind is not None:
             if self._kind == "thinking":
-                self._out.append(_DELTA["signature"] % (self._index, _encode(signature)))
-            self._out.append(_STOP % self._index)
+                self._said.append(("signature", self._index, signature))
+            self._said.append(("close", self._index, None))
             self._kind = None
             self._open_tool = None
 
     def _say(self, text: str) -> None:
         if text:
             self._into("text", {"type": "text", "text": ""})
-            self._out.append(_DELTA["text"] % (self._index, _encode(text)))
+            self._said.append(("text", self._index, text))
 
     def _leave_text(self) -> None:
         """Something other than text comes: what was held back as the beginning of a stop sequence is none."""
@@ -392,9 +366,9 @@ class MessageStream:
             self._open("tool", tool.block)
             self._open_tool = turn
             self.tools_emitted += tool.block["type"] == "tool_use"
-            self._out.append(_DELTA["input"] % (self._index, b'""'))
+            self._said.append(("input", self._index, ""))
             if tool.fragments:
-                self._out.append(_DELTA["input"] % (self._index, _encode("".join(tool.fragments))))
+                self._said.append(("input", self._index, "".join(tool.fragments)))
                 tool.fragments.clear()
             if tool.done:
                 self._close()

@@ -241,7 +241,7 @@ def test_what_the_model_said_goes_back_as_it_was(shown: bool) -> None:
         {"toolUse": {"toolUseId": "tooluse_2", "name": "look", "input": {}}},
     ]
     body = {"output": {"message": {"role": "assistant", "content": content}}, "stopReason": "tool_use"}
-    message = json.loads(whole.join(CODEC.decode(json.dumps(body).encode(), context(show_thinking=shown)).take()))
+    message = json.loads(CODEC.decode(json.dumps(body).encode(), context(show_thinking=shown)).message())
     results = [{"type": "tool_result", "tool_use_id": f"tooluse_{number}", "content": "x"} for number in (1, 2)]
     turns = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": message["content"]}]
     again = request(messages=[*turns, {"role": "user", "content": results}])
@@ -254,7 +254,7 @@ def test_what_the_model_said_goes_back_as_it_was(shown: bool) -> None:
 def test_reasoning_goes_back_to_its_own_provider_only() -> None:
     content = [{"reasoningContent": {"reasoningText": {"text": "Hm.", "signature": "c2ln"}}}, {"text": "Yes."}]
     body = {"output": {"message": {"role": "assistant", "content": content}}, "stopReason": "end_turn"}
-    message = json.loads(whole.join(CODEC.decode(json.dumps(body).encode(), context()).take()))
+    message = json.loads(CODEC.decode(json.dumps(body).encode(), context()).message())
     other = Context(provider="q", model=CLAUDE, shown_model="shown", message_id="msg_1")
     turns = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": message["content"]}]
     losses = Losses(CODEC.fidelity)
@@ -282,6 +282,6 @@ def test_names_and_titles_come_back() -> None:
         {"toolUse": {"toolUseId": "t", "name": name, "input": {}}},
     ]
     body = {"output": {"message": {"content": content}}, "stopReason": "tool_use"}
-    message = json.loads(whole.join(CODEC.decode(json.dumps(body).encode(), used).take()))
+    message = json.loads(CODEC.decode(json.dumps(body).encode(), used).message())
     assert message["content"][0]["citations"][0]["document_title"] == "Mine"
     assert message["content"][1]["name"] == long

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from asbru.dialects import blobs, whole
+from asbru.dialects import blobs
 from asbru.dialects.codec import Context, Model, Quirks
 from asbru.dialects.gemini import CODEC
 from asbru.dialects.message_stream import StreamError
@@ -57,7 +57,7 @@ def compact(value: object) -> bytes:
 
 def message(body: bytes, of: Context) -> Json:
     """A whole answer as the Message that the client gets."""
-    found: Json = json.loads(whole.join(CODEC.decode(body, of).take()))
+    found: Json = json.loads(CODEC.decode(body, of).message())
     return found
 
 

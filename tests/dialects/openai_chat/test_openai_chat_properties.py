@@ -131,7 +131,7 @@ def test_numbers_beyond_64_bits_go_both_ways() -> None:
             {"message": {"tool_calls": [{"id": "call_1", "function": {"name": "f", "arguments": f'{{"n":{number}}}'}}]}}
         ]
     }
-    message = json.loads(whole.join(CODEC.decode(json.dumps(answer).encode(), context()).take()))
+    message = json.loads(CODEC.decode(json.dumps(answer).encode(), context()).message())
     assert message["content"][0]["input"] == {"n": number}
     request = {
         "model": "m",
@@ -186,9 +186,7 @@ def test_a_stream_joined_is_the_whole_answer(answer: Json, show: bool, field: st
     grammar.check(body)
     message = {"role": "assistant", **answer, "tool_calls": calls}
     plain = {"choices": [{"index": 0, "message": message, "finish_reason": "stop"}], "usage": usage}
-    assert json.loads(whole.join(body)) == json.loads(
-        whole.join(CODEC.decode(json.dumps(plain).encode(), spoken).take())
-    )
+    assert json.loads(whole.join(body)) == json.loads(CODEC.decode(json.dumps(plain).encode(), spoken).message())
 
 
 # There and back again

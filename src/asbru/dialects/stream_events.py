@@ -1,0 +1,90 @@
+"""What a `MessageStream` has decided to say, and the two ways to write it: as a stream's events, or as the Message.
+
+`Said` is one event before it is bytes: what it is, the index of its block, and its value. `message` makes of an answer
+what `whole.join` makes of its events, without writing and reading them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import msgspec
+
+from asbru.dialects import json_text, sse
+from asbru.dialects.whole import tool_input
+
+Json = dict[str, Any]
+
+Said = tuple[str, int, Any]
+"""``start`` with the message and ``end`` with the `message_delta` event; ``open`` with the block and ``close``; a
+delta, by a name of `_DELTA`, with its text or citation; ``error`` with the error."""
+
+_encode = msgspec.json.encode
+
+_HEAD = b'event: content_block_delta\ndata: {"type":"content_block_delta","index":%d,"delta":'
+_DELTA: Final[dict[str, bytes]] = {
+    "text": _HEAD + b'{"type":"text_delta","text":%b}}\n\n',
+    "thinking": _HEAD + b'{"type":"thinking_delta","thinking":%b}}\n\n',
+    "signature": _HEAD + b'{"type":"signature_delta","signature":%b}}\n\n',
+    "input": _HEAD + b'{"type":"input_json_delta","partial_json":%b}}\n\n',
+    "citation": _HEAD + b'{"type":"citations_delta","citation":%b}}\n\n',
+}
+_CLOSE = b'event: content_block_stop\ndata: {"type":"content_block_stop","index":%d}\n\n'
+_MESSAGE_STOP = b'event: message_stop\ndata: {"type":"message_stop"}\n\n'
+
+
+def events(said: Sequence[Said]) -> bytes:
+    """The bytes of the events."""
+    if len(said) == 1:
+        return _event(*said[0])
+    return b"".join([_event(*one) for one in said])
+
+
+def _event(kind: str, index: int, value: Any) -> bytes:
+    delta = _DELTA.get(kind)
+    if delta is not None:
+        return delta % (index, _encode(value))
+    if kind == "close":
+        return _CLOSE % index
+    if kind == "open":
+        return _written("content_block_start", {"index": index, "content_block": value})
+    if kind == "start":
+        return _written("message_start", {"message": value})
+    if kind == "end":
+        return _written("message_delta", value) + _MESSAGE_STOP
+    return _written("error", {"error": value})
+
+
+def _written(type: str, fields: Json) -> bytes:
+    return sse.encode(type.encode(), json_text.encode({"type": type, **fields}))
+
+
+def message(said: Sequence[Said]) -> bytes:
+    """The Message of a whole answer that did not fail."""
+    whole: Json = {}
+    content: list[Json] = []
+    written: list[str] = []
+    """The input of the open tool call."""
+    for kind, _, value in said:
+        if kind == "start":
+            whole = {**value, "content": content}
+        elif kind == "open":
+            content.append(dict(value))
+        elif kind == "close":
+            text = "".join(written)
+            if text:
+                content[-1]["input"] = tool_input(text)
+            written.clear()
+        elif kind == "end":
+            usage = {name: count for name, count in value["usage"].items() if count is not None}
+            whole = {**whole, **value["delta"], "usage": {**whole["usage"], **usage}}
+        elif kind == "input":
+            written.append(value)
+        elif kind == "citation":
+            content[-1]["citations"] = [*content[-1].get("citations", ()), value]
+        elif kind == "signature":
+            content[-1]["signature"] = value
+        else:
+            content[-1][kind] += value
+    return json_text.encode(whole)
