@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import pytest
 
+from asbru.heartbeat import PING as OUR_PING
 from tests import grammar
 from tests.gateway.provider import (
     BLOCK,
@@ -205,7 +206,9 @@ def test_a_stream_opened_by_a_ping_still_takes_another_candidates_stream() -> No
     async def main() -> None:
         reply = await opened_by_ping(until_idle, streams())
         assert grammar.check(reply.body).text() == "Hello, wörld"
-        assert reply.body.endswith(b"".join(EVENTS))
+        # Our own pings may come between any two events on a slow machine.
+        theirs = [event for event in EVENTS if event != PING]
+        assert reply.body.replace(PING, b"").replace(OUR_PING, b"") == b"".join(theirs)
 
     run(main())
 
