@@ -46,13 +46,11 @@ class Service:
         server: config.Server,
         *,
         on_reload: Callable[[], None] | None = None,
-        on_drain: Callable[[], None] | None = None,
     ) -> None:
         self.port = server.port
         """The port it listens on, after `start`."""
         self._settings = server
         self._on_reload = on_reload
-        self._on_drain = on_drain
         self._shared = Shared(server)
         self._uvicorn = uvicorn.Server(HostConfig(application(handler, server), self._shared))
         self._drain_asked = asyncio.Event()
@@ -87,8 +85,6 @@ class Service:
         for connection in list(self._shared.connections):
             connection.drain()
         self._drain_asked.set()
-        if self._on_drain is not None:
-            self._on_drain()
 
     async def stop(self) -> None:
         """Drain and return when nothing is left, at most ``drain_s`` and the grace time later."""
