@@ -65,7 +65,9 @@ def test_an_upstreams_own_rules_are_replaced() -> None:
 
 
 def request(line: str, headers: Headers) -> bytes:
-    return line.encode() + b" HTTP/1.1\r\n" + b"".join(b"%b: %b\r\n" % header for header in headers) + b"\r\n"
+    return (
+        line.encode() + b" HTTP/1.1\r\nHost: x\r\n" + b"".join(b"%b: %b\r\n" % header for header in headers) + b"\r\n"
+    )
 
 
 SERVER = config.Server(cors=config.Cors(origins=("https://app.example",)))

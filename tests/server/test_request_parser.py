@@ -84,7 +84,7 @@ def requests(draw: st.DrawFn) -> bytes:
     target = draw(st.sampled_from([b"/", b"/v1/messages?beta=true", b"http://h/a?b", b"*", b"/a%20b"]))
     headers = draw(st.lists(st.tuples(TOKEN, VALUE), max_size=4))
     framing, body = draw(FRAMED)
-    head = b"%b %b HTTP/1.1\r\n" % (method, target) + b"".join(b"%b: %b\r\n" % header for header in headers)
+    head = b"%b %b HTTP/1.1\r\nHost: x\r\n" % (method, target) + b"".join(b"%b: %b\r\n" % header for header in headers)
     return head + framing + draw(EXTRA) + b"\r\n" + body
 
 
@@ -92,12 +92,12 @@ BROKEN = st.sampled_from(
     [
         b"NONSENSE\r\n\r\n",
         b"GET / HTTP/2.0\r\n\r\n",
-        b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
-        b"POST / HTTP/1.1\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
-        b"POST / HTTP/1.1\r\nExpect: x\r\n\r\n",
-        b"CONNECT a:1 HTTP/1.1\r\n\r\n",
-        b"GET / HTTP/1.1\r\nX: " + b"x" * 3000 + b"\r\n\r\n",
-        b"GET / HTTP/1.1\r\n" + b"x: 1\r\n" * 300 + b"\r\n",
+        b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+        b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: x\r\nExpect: x\r\n\r\n",
+        b"CONNECT a:1 HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: x\r\nX: " + b"x" * 3000 + b"\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: x\r\n" + b"x: 1\r\n" * 300 + b"\r\n",
         b"",
     ]
 )
@@ -131,9 +131,9 @@ def test_any_change_gives_requests_or_a_refusal(parts: list[bytes], data: st.Dat
 
 @pytest.mark.parametrize("size", [1990, 2200])
 @pytest.mark.parametrize("step", [1, 100, 10_000])
-@pytest.mark.parametrize("before", [b"", b"GET / HTTP/1.1\r\n\r\n"])
+@pytest.mark.parametrize("before", [b"", b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"])
 def test_the_bound_on_heads_does_not_depend_on_reads(size: int, step: int, before: bytes) -> None:
-    head = b"GET /x HTTP/1.1\r\nX: %b\r\n\r\n" % (b"x" * (size - 30))
+    head = b"GET /x HTTP/1.1\r\nHost: x\r\nX: %b\r\n\r\n" % (b"x" * (size - 30))
     stream = before + head
     outcomes = parsed([stream[at : at + step] for at in range(0, len(stream), step)])
     assert len(outcomes) == (2 if before else 1)
@@ -143,13 +143,34 @@ def test_the_bound_on_heads_does_not_depend_on_reads(size: int, step: int, befor
 def test_headers_are_given_up_with_their_request() -> None:
     """Trailers are read and dropped: nothing that follows a body may pass for what stood before it."""
     [exchange] = parsed(
-        [b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nX-Api-Key: late\r\nContent-Length: 5\r\n\r\n"]
+        [
+            b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+            b"0\r\nX-Api-Key: late\r\nContent-Length: 5\r\n\r\n"
+        ]
     )
-    assert exchange[3] == [(b"transfer-encoding", b"chunked")]
+    assert exchange[3] == [(b"host", b"x"), (b"transfer-encoding", b"chunked")]
 
 
 def test_one_transfer_coding_is_one_header() -> None:
     """Whoever stands before us may have read the other one."""
     codings = b"Transfer-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n"
-    [refused] = parsed([b"POST / HTTP/1.1\r\n%b\r\n0\r\n\r\n" % codings])
+    [refused] = parsed([b"POST / HTTP/1.1\r\nHost: x\r\n%b\r\n0\r\n\r\n" % codings])
     assert refused == ("invalid_request", "The only transfer-encoding of a request can be chunked")
+
+
+@pytest.mark.parametrize(
+    ("head", "is_refused"),
+    [
+        (b"GET / HTTP/1.1\r\nX: 1\r\n", True),
+        (b"GET http://a/ HTTP/1.1\r\n", True),
+        (b"GET / HTTP/1.1\r\nHost: a\r\nX: 1\r\nhost: a\r\n", True),
+        (b"GET / HTTP/1.0\r\nHost: a\r\nHost: b\r\n", True),
+        (b"GET / HTTP/1.0\r\n", False),
+        (b"GET / HTTP/1.1\r\nHost:\r\n", False),
+        (b"GET / HTTP/1.1\r\nHost: a\r\nX: 1\r\nX: 2\r\n", False),
+    ],
+)
+def test_a_request_has_one_host(head: bytes, is_refused: bool) -> None:
+    """RFC 9112 §3.2; HTTP/1.0 may do without."""
+    [outcome] = parsed([head + b"\r\n"])
+    assert (outcome == ("invalid_request", "A request has one Host header")) is is_refused

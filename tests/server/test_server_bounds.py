@@ -30,27 +30,27 @@ TINY = Server(max_header_bytes=1000, header_timeout_s=SHORT_S, body_timeout_s=SH
         b"GET /\r\n\r\n",
         b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
         b"get / HTTP/1.1\r\n\r\n",
-        b"GET /\xff HTTP/1.1\r\n\r\n",
-        b"GET / HTTP/1.1\r\nX : a\r\n\r\n",
-        b"GET / HTTP/1.1\r\nX: a\r\n b\r\n\r\n",
-        b"GET / HTTP/1.1\r\nX: a\0b\r\n\r\n",
-        b"GET / HTTP/1.1\r\nX: a\rb\r\n\r\n",
+        b"GET /\xff HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: x\r\nX : a\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: x\r\nX: a\r\n b\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: x\r\nX: a\0b\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: x\r\nX: a\rb\r\n\r\n",
         b"GET / HTTP/1.1\nX: a\n\n",
-        b"POST / HTTP/1.1\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-        b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\n0\r\n\r\n",
-        b"POST / HTTP/1.1\r\nContent-Length: 3\r\nContent-Length: 3\r\n\r\nabc",
-        b"POST / HTTP/1.1\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\nabc",
-        b"POST / HTTP/1.1\r\nContent-Length: 3, 3\r\n\r\nabc",
-        b"POST / HTTP/1.1\r\nContent-Length: +3\r\n\r\nabc",
-        b"POST / HTTP/1.1\r\nContent-Length: -3\r\n\r\nabc",
-        b"POST / HTTP/1.1\r\nContent-Length: 99999999999999999999999\r\n\r\n",
-        b"POST / HTTP/1.1\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
-        b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked, gzip\r\n\r\n0\r\n\r\n",
-        b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-        b"POST / HTTP/1.1\r\nTransfer-Encoding: xchunked\r\n\r\n0\r\n\r\n",
-        b"POST / HTTP/1.1\r\nTransfer-Encoding: identity\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\n0\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\nContent-Length: 3\r\n\r\nabc",
+        b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\nabc",
+        b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 3, 3\r\n\r\nabc",
+        b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: +3\r\n\r\nabc",
+        b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: -3\r\n\r\nabc",
+        b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999999999999999\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked, gzip\r\n\r\n0\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: xchunked\r\n\r\n0\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: identity\r\n\r\n",
         b"POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-        b"POST / HTTP/1.1\r\nExpect: the worst\r\nContent-Length: 3\r\n\r\nabc",
+        b"POST / HTTP/1.1\r\nHost: x\r\nExpect: the worst\r\nContent-Length: 3\r\n\r\nabc",
     ],
 )
 def test_what_is_not_a_request_is_refused_and_the_connection_closed(run: Runner, request_: bytes) -> None:
@@ -95,7 +95,7 @@ def test_a_body_that_breaks_is_an_invalid_request(run: Runner, body: bytes) -> N
     async def main() -> None:
         async with serving(handler) as live:
             peer = await live.peer()
-            await peer.send(b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n" + body + GET)
+            await peer.send(b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n" + body + GET)
             answer = await peer.answer()
             assert (answer.status, answer.error) == (400, "invalid_request_error")
             assert failures == ["invalid_request"]
@@ -108,7 +108,7 @@ def test_a_body_that_breaks_is_an_invalid_request(run: Runner, body: bytes) -> N
 def test_a_tunnel_is_not_to_be_had(run: Runner) -> None:
     async def main() -> None:
         async with serving(echo) as live:
-            answer = await live.ask(b"CONNECT example.com:443 HTTP/1.1\r\n\r\n\x16\x03\x01")
+            answer = await live.ask(b"CONNECT example.com:443 HTTP/1.1\r\nHost: x\r\n\r\n\x16\x03\x01")
             assert (answer.status, answer.error) == (405, "invalid_request_error")
             assert answer.headers[b"allow"]
 
@@ -133,11 +133,11 @@ def test_a_broken_request_behind_good_ones_is_refused_in_its_turn(run: Runner) -
 def heads(size: int) -> dict[str, bytes]:
     filler = b"x" * size
     return {
-        "one header": b"GET / HTTP/1.1\r\nX: %b\r\n\r\n" % filler,
-        "its name": b"GET / HTTP/1.1\r\n%b: 1\r\n\r\n" % filler,
-        "the target": b"GET /%b HTTP/1.1\r\n\r\n" % filler,
-        "many headers": b"GET / HTTP/1.1\r\n%b\r\n" % (b"X: 12345\r\n" * (size // 10)),
-        "without an end": b"GET / HTTP/1.1\r\nX: %b" % filler,
+        "one header": b"GET / HTTP/1.1\r\nHost: x\r\nX: %b\r\n\r\n" % filler,
+        "its name": b"GET / HTTP/1.1\r\nHost: x\r\n%b: 1\r\n\r\n" % filler,
+        "the target": b"GET /%b HTTP/1.1\r\nHost: x\r\n\r\n" % filler,
+        "many headers": b"GET / HTTP/1.1\r\nHost: x\r\n%b\r\n" % (b"X: 12345\r\n" * (size // 10)),
+        "without an end": b"GET / HTTP/1.1\r\nHost: x\r\nX: %b" % filler,
     }
 
 
@@ -169,7 +169,9 @@ def test_a_large_head_within_the_limit_is_taken(run: Runner, step: int) -> None:
     async def main() -> None:
         async with serving(echo) as live:
             peer = await live.peer()
-            data = b"POST / HTTP/1.1\r\nX: %b\r\nContent-Length: 90000\r\n\r\n" % (b"x" * 60_000) + bytes(90_000)
+            data = b"POST / HTTP/1.1\r\nHost: x\r\nX: %b\r\nContent-Length: 90000\r\n\r\n" % (b"x" * 60_000) + bytes(
+                90_000
+            )
             for _ in range(2):
                 for at in range(0, len(data), step):
                     await peer.send(data[at : at + step])
@@ -182,8 +184,8 @@ def test_a_large_head_within_the_limit_is_taken(run: Runner, step: int) -> None:
 def test_a_head_of_too_many_headers_is_refused(run: Runner) -> None:
     async def main() -> None:
         async with serving(echo) as live:
-            assert (await live.ask(b"GET / HTTP/1.1\r\n" + b"a:\r\n" * 256 + b"\r\n")).status == 200
-            assert (await live.ask(b"GET / HTTP/1.1\r\n" + b"a:\r\n" * 257 + b"\r\n")).status == 431
+            assert (await live.ask(b"GET / HTTP/1.1\r\nHost: x\r\n" + b"a:\r\n" * 255 + b"\r\n")).status == 200
+            assert (await live.ask(b"GET / HTTP/1.1\r\nHost: x\r\n" + b"a:\r\n" * 256 + b"\r\n")).status == 431
 
     run(main())
 
@@ -192,7 +194,7 @@ def test_a_head_of_too_many_headers_is_refused(run: Runner) -> None:
 
 
 @run_on_each_loop
-@pytest.mark.parametrize("sent", [b"G", b"GET / HTTP/1.1\r\nX: "])
+@pytest.mark.parametrize("sent", [b"G", b"GET / HTTP/1.1\r\nHost: x\r\nX: "])
 @pytest.mark.parametrize("before", [b"", GET], ids=["first", "second"])
 def test_a_head_that_does_not_come_in_time_is_refused(run: Runner, sent: bytes, before: bytes) -> None:
     async def main() -> None:
@@ -240,7 +242,7 @@ def test_a_body_that_stops_coming_is_refused(run: Runner, sent: bytes, whole: bo
     async def main() -> None:
         async with serving(handler, TINY) as live:
             peer = await live.peer()
-            await peer.send(b"POST / HTTP/1.1\r\n" + sent)
+            await peer.send(b"POST / HTTP/1.1\r\nHost: x\r\n" + sent)
             answer = await peer.answer()
             assert (answer.status, answer.error) == (408, "timeout_error")
             assert await peer.is_closed()
@@ -332,7 +334,7 @@ def test_a_client_that_is_still_sending_gets_its_refusal(run: Runner, size: int)
     async def main() -> None:
         async with serving(handler) as live:
             peer = await live.peer()
-            await peer.send(b"POST / HTTP/1.1\r\nContent-Length: 100000000\r\n\r\n")
+            await peer.send(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100000000\r\n\r\n")
             for _ in range(size // 10_000):
                 await peer.send(bytes(10_000))
             answer = await peer.answer()
@@ -353,7 +355,7 @@ def test_a_client_that_goes_on_sending_is_cut_off_in_the_end(run: Runner) -> Non
     async def main() -> None:
         async with serving(handler) as live:
             peer = await live.peer()
-            await peer.send(b"POST / HTTP/1.1\r\nContent-Length: 100000000\r\n\r\n")
+            await peer.send(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100000000\r\n\r\n")
             assert (await peer.answer()).status == 413
             sent = 0
             with pytest.raises(ConnectionError):
@@ -377,7 +379,7 @@ def test_a_client_that_neither_sends_nor_closes_after_a_refusal_is_closed(
     async def main() -> None:
         async with serving(handler) as live:
             peer = await live.peer()
-            await peer.send(b"POST / HTTP/1.1\r\nContent-Length: 101\r\n\r\n")
+            await peer.send(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 101\r\n\r\n")
             assert (await peer.answer()).status == 413
             assert await peer.is_closed()
             await until(lambda: not live.connections)
@@ -439,7 +441,9 @@ def test_a_body_that_is_nothing_but_framing_is_refused(run: Runner, filler: byte
         async with serving(echo) as live:
             peer = await live.peer()
             start = b"0\r\n" if name == "trailers" else b""
-            peer.writer.write(b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n" + start + filler * 10_000)
+            peer.writer.write(
+                b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n" + start + filler * 10_000
+            )
             answer = await peer.answer()
             assert (answer.status, answer.error) == (400, "invalid_request_error")
 
@@ -451,7 +455,9 @@ def test_a_body_in_chunks_of_one_byte_is_not_refused(run: Runner) -> None:
     async def main() -> None:
         async with serving(echo) as live:
             body = b"1\r\nx\r\n" * 100_000
-            answer = await live.ask(b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n" + body + b"0\r\n\r\n")
+            answer = await live.ask(
+                b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n" + body + b"0\r\n\r\n"
+            )
             assert answer.body == b"POST /? " + b"x" * 100_000
 
     run(main())
@@ -516,7 +522,7 @@ def test_a_client_that_is_still_taking_a_response_is_not_idle(run: Runner) -> No
             await peer.send(GET + b"GET / HT")
             await until(lambda: any(connection.full for connection in live.connections))
             await asyncio.sleep(3 * SHORT_S)  # the time that would have made it idle
-            await peer.send(b"TP/1.1\r\n\r\n")
+            await peer.send(b"TP/1.1\r\nHost: x\r\n\r\n")
             assert [len((await peer.answer()).body) for _ in range(2)] == [size] * 2
 
     run(main())

@@ -304,7 +304,7 @@ class Process:
     def begin(self, path: str, until_bytes: bytes) -> socket.socket:
         """Ask, and read as far as these bytes."""
         client = socket.create_connection(("127.0.0.1", self.port), timeout=20)
-        client.sendall(f"GET {path} HTTP/1.1\r\n\r\n".encode())
+        client.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
         data = b""
         while until_bytes not in data:
             data += client.recv(65536)

@@ -16,7 +16,7 @@ from asbru.server.http_exchange import HttpExchange
 from asbru.server.request_parser import RequestParser
 from tests.server.rawclient import LIMIT, Live, Peer, Runner, echo, post, run_on_each_loop, serving, until
 
-GET = b"GET /path?key=secret HTTP/1.1\r\nx-api-key: secret\r\n\r\n"
+GET = b"GET /path?key=secret HTTP/1.1\r\nHost: x\r\nx-api-key: secret\r\n\r\n"
 EVENT_STREAM = [(b"content-type", b"text/event-stream; charset=utf-8")]
 EVENT = b"event: a\ndata: {}\n\n"
 
@@ -313,7 +313,7 @@ POINTS = [_in_body, _in_pieces, _before_start, _after_start, _mid_stream, _in_wr
 @run_on_each_loop
 @pytest.mark.parametrize("point", POINTS)
 @pytest.mark.parametrize("how", [Peer.close, Peer.reset], ids=["close", "reset"])
-@pytest.mark.parametrize("behind", [b"", b"GET /next HTTP/1.1\r\n\r\n"], ids=["alone", "pipelined"])
+@pytest.mark.parametrize("behind", [b"", b"GET /next HTTP/1.1\r\nHost: x\r\n\r\n"], ids=["alone", "pipelined"])
 def test_the_handler_is_cancelled(
     run: Runner, point: Respond, how: Callable[[Peer], Awaitable[None]], behind: bytes
 ) -> None:
@@ -322,7 +322,7 @@ def test_the_handler_is_cancelled(
         async with serving(watched) as live:
             peer = await live.peer()
             body = b"12" if point in (_in_body, _in_pieces) else b"123" + behind
-            await peer.send(b"POST / HTTP/1.1\r\nContent-Length: 3\r\n\r\n" + body)
+            await peer.send(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\n" + body)
             await watched.there.wait()
             if point is _in_write:
                 await until(lambda: any(connection.full for connection in live.connections))
@@ -406,7 +406,7 @@ def test_a_second_task_of_a_handler_does_not_wait_for_ever(run: Runner) -> None:
     async def main() -> None:
         async with serving(handler) as live:
             lives.append(live)
-            for request in (b"POST /read HTTP/1.1\r\nContent-Length: 3\r\n\r\n", GET):
+            for request in (b"POST /read HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\n", GET):
                 peer = await live.peer()
                 await peer.send(request)
                 await until(lambda: bool(tasks))
@@ -442,7 +442,7 @@ def test_an_upload_that_is_answered_early_ends(run: Runner) -> None:
 
     async def main() -> None:
         async with serving(handler) as live:
-            answer = await live.ask(b"POST / HTTP/1.1\r\nContent-Length: 30\r\n\r\nabc")
+            answer = await live.ask(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 30\r\n\r\nabc")
             assert (answer.status, answer.body) == (403, b"no")
 
     run(main())

@@ -27,13 +27,13 @@ VALID = [
     post(b'{"model":"m","messages":[]}', b"content-type: application/json", path=b"/v1/messages?beta=true"),
     post(gzip.compress(b"hello" * 50), b"content-encoding: gzip"),
     post(b"x" * 3000),
-    b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n5;a=b\r\nhello\r\n1\r\n!\r\n0\r\nT: 1\r\n\r\n",
-    b"POST / HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\nabc",
-    b"POST /u HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: h2c\r\nContent-Length: 3\r\n\r\nabc",
+    b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5;a=b\r\nhello\r\n1\r\n!\r\n0\r\nT: 1\r\n\r\n",
+    b"POST / HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\nabc",
+    b"POST /u HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: h2c\r\nContent-Length: 3\r\n\r\nabc",
     b"GET http://h/stream HTTP/1.1\r\nHost: h\r\nX-B: 1\r\nx-b: 2\r\n\r\n",
-    b"HEAD /stream HTTP/1.1\r\nConnection: close\r\n\r\n",
+    b"HEAD /stream HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
     b"GET /pieces HTTP/1.0\r\nConnection: keep-alive\r\n\r\n",
-    b"OPTIONS * HTTP/1.1\r\n\r\n",
+    b"OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\n",
 ]
 FRAGMENTS = [
     b"\r\n",
@@ -46,7 +46,7 @@ FRAGMENTS = [
     b"\xff",
     b"Content-Length: 5\r\n",
     b"%",
-    b"GET / HTTP/1.1\r\n\r\n",
+    b"GET / HTTP/1.1\r\nHost: x\r\n\r\n",
 ]
 
 

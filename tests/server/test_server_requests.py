@@ -59,7 +59,7 @@ def test_an_exchange_does_not_print_its_headers() -> None:
 
     async def main() -> None:
         async with serving(handler) as live:
-            await live.ask(b"GET /p?key=secret HTTP/1.1\r\nx-api-key: secret\r\n\r\n")
+            await live.ask(b"GET /p?key=secret HTTP/1.1\r\nHost: x\r\nx-api-key: secret\r\n\r\n")
 
     asyncio.run(main())
     assert printed == ["<HttpExchange GET b'/p' waiting>"]
@@ -83,10 +83,10 @@ def test_a_connection_is_kept_and_used_again(run: Runner) -> None:
 @pytest.mark.parametrize(
     "request_",
     [
-        b"GET / HTTP/1.1\r\nConnection: close\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
         b"GET / HTTP/1.0\r\n\r\n",
         b"GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n",
-        b"GET / HTTP/1.1\r\nConnection: close\r\n\r\nGET /ignored HTTP/1.1\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\nGET /ignored HTTP/1.1\r\nHost: x\r\n\r\n",
     ],
 )
 def test_a_connection_is_closed_when_the_request_says_so(run: Runner, request_: bytes) -> None:
@@ -155,7 +155,7 @@ def chunked(body: bytes, size: int) -> bytes:
     pieces = (body[at : at + size] for at in range(0, len(body), size))
     framed = b"".join(b"%X;ext=1\r\n%b\r\n" % (len(piece), piece) for piece in pieces)
     return (
-        b"POST / HTTP/1.1\r\nTransfer-Encoding: Chunked\r\n\r\n"
+        b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: Chunked\r\n\r\n"
         + framed
         + b"0\r\nTrailer: 1\r\nContent-Encoding: br\r\n\r\n"
     )
@@ -198,7 +198,7 @@ def test_pieces_come_as_they_arrive(run: Runner) -> None:
     async def main() -> None:
         async with serving(handler) as live:
             peer = await live.peer()
-            await peer.send(b"POST / HTTP/1.1\r\nContent-Length: 6\r\n\r\nab")
+            await peer.send(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 6\r\n\r\nab")
             assert await arrived.get() == b"ab"
             await peer.send(b"cd")
             assert await arrived.get() == b"cd"
@@ -310,7 +310,7 @@ def test_a_client_that_asks_first_is_told_to_go_on_when_the_body_is_wanted(run: 
             peer = await live.peer()
             for expectation in (b"100-continue", b"100-Continue"):
                 wanted.clear()
-                await peer.send(b"POST / HTTP/1.1\r\nExpect: %b\r\nContent-Length: 3\r\n\r\n" % expectation)
+                await peer.send(b"POST / HTTP/1.1\r\nHost: x\r\nExpect: %b\r\nContent-Length: 3\r\n\r\n" % expectation)
                 interim = asyncio.create_task(peer.answer())
                 await asyncio.sleep(0)
                 assert not interim.done()
@@ -330,7 +330,7 @@ def test_a_client_that_asks_first_is_refused_without_having_sent_the_body(run: R
     async def main() -> None:
         async with serving(handler) as live:
             peer = await live.peer()
-            await peer.send(b"POST / HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\n")
+            await peer.send(b"POST / HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\n")
             answer = await peer.answer()
             assert (answer.status, answer.error) == (413, "request_too_large")
             assert answer.headers[b"connection"] == b"close"
@@ -340,7 +340,7 @@ def test_a_client_that_asks_first_is_refused_without_having_sent_the_body(run: R
 
 @run_on_each_loop
 @pytest.mark.parametrize(
-    "head", [b"POST / HTTP/1.0\r\nExpect: 100-continue\r\n", b"POST / HTTP/1.1\r\nExpect: 100-continue\r\n"]
+    "head", [b"POST / HTTP/1.0\r\nExpect: 100-continue\r\n", b"POST / HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\n"]
 )
 def test_nobody_is_told_to_go_on_who_has_already(run: Runner, head: bytes) -> None:
     async def main() -> None:
@@ -361,7 +361,8 @@ def test_a_request_to_upgrade_is_answered_as_if_it_had_not_asked(
     run: Runner, framing: bytes, body: bytes, split: int
 ) -> None:
     """As Java's HttpClient sends its first request."""
-    head = b"POST /u HTTP/1.1\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAEAA\r\n"
+    head = b"POST /u HTTP/1.1\r\nHost: x\r\nConnection: Upgrade, HTTP2-Settings\r\n"
+    head += b"Upgrade: h2c\r\nHTTP2-Settings: AAEAA\r\n"
 
     async def main() -> None:
         async with serving(echo) as live:
@@ -390,7 +391,7 @@ def test_a_request_to_upgrade_is_answered_as_if_it_had_not_asked(
 def test_forms_of_a_target(run: Runner, target: bytes, seen: bytes) -> None:
     async def main() -> None:
         async with serving(echo) as live:
-            assert (await live.ask(b"GET %b HTTP/1.1\r\n\r\n" % target)).body == seen
+            assert (await live.ask(b"GET %b HTTP/1.1\r\nHost: x\r\n\r\n" % target)).body == seen
 
     run(main())
 
@@ -511,7 +512,7 @@ def test_head_is_answered_like_get_without_a_body(run: Runner) -> None:
                 (b"/length", 200, b"3"),
                 (b"/none", 404, None),
             ):
-                await peer.send(b"HEAD %b HTTP/1.1\r\n\r\n" % path)
+                await peer.send(b"HEAD %b HTTP/1.1\r\nHost: x\r\n\r\n" % path)
                 answer = await peer.answer(head_only=True)
                 assert answer.status == status
                 if status == 200:
@@ -533,7 +534,7 @@ def test_statuses_without_a_body(run: Runner, status: int) -> None:
     async def main() -> None:
         async with serving(handler) as live:
             peer = await live.peer()
-            await peer.send(b"GET /whole HTTP/1.1\r\n\r\n")
+            await peer.send(b"GET /whole HTTP/1.1\r\nHost: x\r\n\r\n")
             assert await peer.answer() == (status, {b"x": b"1"}, b"", True)
             await peer.send(GET)
             assert (await peer.answer()).status == 200

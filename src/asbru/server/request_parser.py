@@ -196,6 +196,11 @@ class RequestParser:
         if not self._read_target(exchange):
             return GatewayError("method_not_allowed", "CONNECT is not supported", headers=[(b"allow", b"GET, POST")])
         fields = dict(headers)
+        # RFC 9112 §3.2: which of two is meant, others may judge differently. (Two of a name make a shorter dict.)
+        if (b"host" not in fields and not exchange.is_http_1_0) or (
+            len(fields) < len(headers) and sum(name == b"host" for name, _ in headers) > 1
+        ):
+            return GatewayError("invalid_request", "A request has one Host header")
         if b"transfer-encoding" in fields:
             # RFC 9112 §6.1: other codings, or an HTTP/1.0 client that cannot know them, are how requests are smuggled.
             codings = [value.lower() for name, value in headers if name == b"transfer-encoding"]
