@@ -74,6 +74,40 @@ def test_any_split_gives_the_events_of_the_standard(chunks: list[bytes]) -> None
     assert events == standard(b"".join(chunks))
 
 
+EVENTS = st.sampled_from(
+    [
+        b"data: x\n\n",
+        b"data: x\r\n\r\n",
+        b"data:x\n\n",
+        b"data: x\r\n\n",
+        b"data: x\n\r\n",
+        b"event: n\ndata: x\n\n",
+        b"event: n\r\ndata: x\r\n\r\n",
+        b"event: n\rdata: x\ndata: y\n\n",
+        b"event: \ndata: \n\n",
+        b"event: n\n\n",
+        b"data: x\ny\n\n",
+        b"data: x\ry\n\n",
+        b"data: x\n",
+        b"data: x\r",
+        b"\xef\xbb\xbfdata: x\n\n",
+    ]
+)
+
+
+@given(st.lists(EVENTS | fragments, max_size=6))
+def test_reads_of_whole_events_give_what_the_plain_reader_gives(reads: list[bytes]) -> None:
+    fast, plain = Reader(), Reader()
+    assert [fast.feed(read) for read in reads] == [plain._feed(read) for read in reads]
+
+
+@pytest.mark.parametrize("data", [b"data: 123\n\n", b"event: n\r\ndata: 1\r\n\r\n"])
+def test_a_whole_event_has_the_same_limit(data: bytes) -> None:
+    assert len(Reader(limit_bytes=len(data)).feed(data)) == 1
+    with pytest.raises(SseError):
+        Reader(limit_bytes=len(data) - 1).feed(data)
+
+
 @given(chunked())
 def test_blocks_lose_nothing(chunks: list[bytes]) -> None:
     blocks = sse.Blocks()
