@@ -10,9 +10,11 @@ from tests.gateway.provider import (
     MODEL,
     Json,
     Play,
+    Turn,
     Upstream,
     answers,
     error_body,
+    head,
 )
 from tests.gateway.support import (
     Client,
@@ -199,6 +201,20 @@ def test_an_id_is_looked_for_at_every_provider_the_caller_may_use(path: str) -> 
                 assert (reply.status, reply.body) == (200, b"{}")
                 assert [name.partition("/")[0] for name in reply.attempts] == ["a", "b", "c"]
             assert [turn.target for turn in c.seen] == [path.encode()]
+
+    run(main())
+
+
+@pytest.mark.parametrize(("path", "length"), [("/v1/files/f", None), ("/v1/files/f/content", "99")])
+def test_a_head_request_is_not_told_a_length_that_nobody_knows(path: str, length: str | None) -> None:
+    async def head_only(turn: Turn) -> None:
+        await turn.say(head(200, [(b"content-type", b"application/json"), (b"content-length", b"99")]))
+
+    async def main() -> None:
+        async with Upstream(head_only) as a, serving(providers(a)) as gateway, await Client.open(gateway) as client:
+            await client.send(None, path, method="HEAD")
+            reply = await client.reply()
+            assert (reply.status, reply.value(b"content-length"), a.seen[0].method) == (200, length, b"HEAD")
 
     run(main())
 

@@ -498,6 +498,8 @@ def test_head_is_answered_like_get_without_a_body(run: Runner) -> None:
             await exchange.respond(200, [], b"12345")
         elif exchange.path == b"/stream":
             await streamed(exchange, PIECES, [])
+        elif exchange.path == b"/unknown":
+            await exchange.respond(200, [], b"")
         elif exchange.path == b"/length":
             await streamed(exchange, (b"123",), [(b"content-length", b"3")])
         else:
@@ -510,6 +512,7 @@ def test_head_is_answered_like_get_without_a_body(run: Runner) -> None:
                 (b"/whole", 200, b"5"),
                 (b"/stream", 200, None),
                 (b"/length", 200, b"3"),
+                (b"/unknown", 200, None),
                 (b"/none", 404, None),
             ):
                 await peer.send(b"HEAD %b HTTP/1.1\r\nHost: x\r\n\r\n" % path)

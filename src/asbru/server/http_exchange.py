@@ -255,9 +255,12 @@ class HttpExchange(msgspec.Struct, eq=False, weakref=False):
         """The whole response."""
         self._must_not_be_started()
         head = self._lines(status, headers)
-        length = b"" if status in NO_BODY_STATUSES else b"content-length: %d\r\n" % len(body)
+        is_head = self.method == "HEAD"
+        # An upstream's answer to a HEAD comes without its body, and 0 is not what that would be long.
+        is_unknown = status in NO_BODY_STATUSES or (is_head and not body)
+        length = b"" if is_unknown else b"content-length: %d\r\n" % len(body)
         head = b"%b\r\n%b%b\r\n" % (head, length, self._connection_line())
-        if self.method == "HEAD" or not length:
+        if is_head or is_unknown:
             body = b""
         self.started = True
         if len(body) < JOIN_MAX_BYTES:
