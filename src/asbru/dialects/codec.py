@@ -10,11 +10,12 @@ no clock, no network. Its request side tells `Losses` what it could not carry ex
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 import msgspec
 
+from asbru.dialects.by_url import Kind
 from asbru.dialects.losses import Fidelity, Losses
 from asbru.dialects.message_stream import MessageStream
 from asbru.dialects.messages import Request
@@ -182,6 +183,10 @@ class Codec(Protocol):
     fidelity: Fidelity
     counts: bool
     """Whether the dialect has a request that counts tokens; otherwise the gateway estimates."""
+
+    def unfetched(self, context: Context) -> Collection[Kind]:
+        """What the target could take if it were not by URL: it is for the gateway to fetch, where it may."""
+        ...
 
     def encode(self, request: Request, context: Context, losses: Losses) -> Sent:
         """The request in this dialect; raises `LossyError`. It goes through `prepare.prepare` first."""

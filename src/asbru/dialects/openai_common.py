@@ -18,6 +18,7 @@ from urllib.parse import quote
 import msgspec
 
 from asbru.dialects import json_schema, json_text
+from asbru.dialects.by_url import Kind
 from asbru.dialects.codec import Context, Model
 from asbru.dialects.losses import Losses, LossyError
 from asbru.dialects.messages import Document, Image, Request, Text, ToolResult
@@ -55,6 +56,17 @@ def takes_system_turns(request: Request, context: Context, losses: Losses) -> bo
     if any(turn.role == "system" and turn.content for turn in request.messages):
         losses.note("approximated", "messages.system", "folded into the user's turn")
     return False
+
+
+def unfetched(context: Context, *, documents_by_url: bool) -> frozenset[Kind]:
+    """See `Codec.unfetched`; what the model takes in no way at all is not worth fetching."""
+    quirks, facts = context.quirks, context.facts
+    kinds: set[Kind] = set()
+    if not quirks.image_url and facts.images is not False:
+        kinds.add("image")
+    if not documents_by_url and quirks.files and facts.documents is not False:
+        kinds.add("document")
+    return frozenset(kinds)
 
 
 def refuse_sources(request: Request, context: Context) -> None:

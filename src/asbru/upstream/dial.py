@@ -22,6 +22,8 @@ from asbru.upstream.proxy import Proxy
 Address = tuple[str, int] | tuple[str, int, int, int] | tuple[int, bytes]
 AddressInfo = tuple[socket.AddressFamily, socket.SocketKind, int, str, Address]
 P = TypeVar("P", bound=asyncio.Protocol)
+Admits = Callable[[str], bool]
+"""Whether an address, as the resolver gave it, may be connected to."""
 
 _STAGGER_S = 0.25
 """RFC 8305 §5: how long an address may keep us before the next one is tried beside it."""
@@ -68,12 +70,18 @@ async def dial(
     context: ssl.SSLContext | None,
     proxy: Proxy | None,
     connect_s: float,
+    admits: Admits | None = None,
 ) -> P:
-    """A new connection to ``origin``, through ``proxy`` if there is one, with TLS if ``context`` is given."""
+    """A new connection to ``origin``, through ``proxy`` if there is one, with TLS if ``context`` is given.
+
+    With ``admits``, which goes with no proxy, only addresses it takes are connected to.
+    """
+    assert admits is None or proxy is None  # a proxy looks the name up for itself
     stage = "connect to the proxy" if proxy else "connect"
     try:
         async with asyncio.timeout(connect_s):
-            sock = await _connect(proxy.host, proxy.port) if proxy else await _connect(origin.host, origin.port)
+            host, port = (proxy.host, proxy.port) if proxy else (origin.host, origin.port)
+            sock = await _connect(host, port, admits)
             if proxy is not None:
                 stage = "pass the proxy"
                 await _tunnel(sock, proxy, origin)
@@ -102,13 +110,17 @@ def _reason(error: OSError) -> str:
     return error.strerror or str(error) or type(error).__name__
 
 
-async def _connect(host: str, port: int) -> socket.socket:
+async def _connect(host: str, port: int, admits: Admits | None = None) -> socket.socket:
     """A connected socket to the first of the host's addresses that answers, tried as RFC 8305 says.
 
     One after the other, as most clients do, a network without working IPv6 would cost every connection its time-out.
     """
     loop = asyncio.get_running_loop()
-    addresses = _interleaved(await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+    found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    if admits is not None:
+        # The address that was judged is the one that is connected to: no second look-up can say another.
+        found = [info for info in found if admits(str(info[4][0]))]
+    addresses = _interleaved(found)
     attempts: set[asyncio.Task[socket.socket]] = set()
     failure = OSError("the name has no address")
     try:

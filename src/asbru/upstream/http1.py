@@ -26,7 +26,7 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from functools import partial
 
 from asbru.upstream.connection import CLOSED, HEAD, Connection
-from asbru.upstream.dial import dial, tls_context
+from asbru.upstream.dial import Admits, dial, tls_context
 from asbru.upstream.origin import Kind, Limits, Origin, UpstreamError
 from asbru.upstream.proxy import Proxy, proxy_for
 from asbru.upstream.response import Response
@@ -37,10 +37,11 @@ __all__ = ["Kind", "Limits", "Origin", "Pool", "Proxy", "Response", "UpstreamErr
 class Pool:
     """Connections to one origin, and the requests that wait for one. Belongs to one event loop.
 
-    ``ssl_context`` is used for an ``https`` origin only, and needed there.
+    ``ssl_context`` is used for an ``https`` origin only, and needed there. ``admits`` is `dial`'s.
     """
 
     __slots__ = (
+        "_admits",
         "_closed",
         "_connections",
         "_idle",
@@ -54,7 +55,13 @@ class Pool:
     )
 
     def __init__(
-        self, origin: Origin, limits: Limits, *, ssl_context: ssl.SSLContext | None = None, proxy: Proxy | None = None
+        self,
+        origin: Origin,
+        limits: Limits,
+        *,
+        ssl_context: ssl.SSLContext | None = None,
+        proxy: Proxy | None = None,
+        admits: Admits | None = None,
     ) -> None:
         if origin.scheme == "https" and ssl_context is None:
             raise ValueError(f"{origin} needs a TLS context")
@@ -62,6 +69,7 @@ class Pool:
         self._limits = limits
         self._ssl_context = ssl_context if origin.scheme == "https" else None
         self._proxy = proxy
+        self._admits = admits
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closed = False
         self._places = 0
@@ -195,7 +203,8 @@ class Pool:
             left_s = limit_s if deadline is None else deadline - loop.time()
             make = partial(Connection, self, self._limits, loop)
             try:
-                connection = await dial(self.origin, make, self._ssl_context, self._proxy, min(limit_s, left_s))
+                within_s = min(limit_s, left_s)
+                connection = await dial(self.origin, make, self._ssl_context, self._proxy, within_s, self._admits)
             except UpstreamError as error:
                 if error.kind == "connect_timeout" and left_s < limit_s:
                     raise UpstreamError("deadline", "the request's deadline passed while connecting") from error

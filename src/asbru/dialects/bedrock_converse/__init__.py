@@ -21,6 +21,7 @@ class BedrockConverse:
     fidelity = FIDELITY
     counts = True
 
+    unfetched = staticmethod(request.unfetched)
     encode = staticmethod(request.encode)
     encode_count = staticmethod(request.encode_count)
     decode_count = staticmethod(answer.decode_count)

@@ -16,6 +16,7 @@ import msgspec
 from asbru.dialects import bedrock, betas, stopping
 from asbru.dialects.bedrock import Family
 from asbru.dialects.bedrock_converse.conversation import Conversation, native, note_plain, without_blank
+from asbru.dialects.by_url import Kind
 from asbru.dialects.codec import Context, Sent
 from asbru.dialects.losses import Losses, LossyError
 from asbru.dialects.messages import Request, Tool, ToolUse
@@ -49,6 +50,11 @@ _EFFORTS: dict[Family, dict[str, str]] = {
 _METADATA = re.compile(r"[a-zA-Z0-9\s:_@$#=/+,.-]{1,256}").fullmatch
 
 _encode = msgspec.json.encode
+
+
+def unfetched(context: Context) -> frozenset[Kind]:
+    """See `Codec.unfetched`: Converse takes bytes, and objects in S3."""
+    return frozenset({"document"}) if context.facts.images is False else frozenset({"image", "document"})
 
 
 def encode(request: Request, context: Context, losses: Losses) -> Sent:

@@ -6,6 +6,7 @@ from typing import Any
 from urllib.parse import quote
 
 from asbru.dialects import json_text
+from asbru.dialects.by_url import Kind
 from asbru.dialects.codec import Context, Sent
 from asbru.dialects.gemini import thinking
 from asbru.dialects.gemini.conversation import contents
@@ -24,6 +25,11 @@ _OUTPUT_TOOL = "structured_output"
 _OUTPUT_INSTRUCTION = (
     "Answer with JSON that is valid against this JSON Schema, and with nothing else: no prose, no code fence.\n"
 )
+
+
+def unfetched(context: Context) -> frozenset[Kind]:
+    """See `Codec.unfetched`."""
+    return frozenset() if context.quirks.image_url else frozenset({"image", "document"})
 
 
 def encode(request: Request, context: Context, losses: Losses) -> Sent:

@@ -7,7 +7,9 @@ NIM and Azure are data. ``request`` and ``conversation`` write, ``answer`` reads
 
 from __future__ import annotations
 
-from asbru.dialects import openai_errors
+from functools import partial
+
+from asbru.dialects import openai_common, openai_errors
 from asbru.dialects.codec import Codec, Context, Decoder, Sent
 from asbru.dialects.losses import Losses, LossyError
 from asbru.dialects.message_stream import MessageStream
@@ -23,6 +25,7 @@ class OpenAIChat:
     fidelity = FIDELITY
     counts = False
 
+    unfetched = staticmethod(partial(openai_common.unfetched, documents_by_url=False))
     encode = staticmethod(request.encode)
     fault = staticmethod(openai_errors.fault)
 

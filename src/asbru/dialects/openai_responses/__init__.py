@@ -7,6 +7,9 @@ write, ``answer`` and ``stream`` read, ``hosted`` does both for what the provide
 
 from __future__ import annotations
 
+from functools import partial
+
+from asbru.dialects import openai_common
 from asbru.dialects.codec import Codec
 from asbru.dialects.openai_errors import fault
 from asbru.dialects.openai_responses.answer import decode, decode_count
@@ -22,6 +25,7 @@ class OpenAIResponses:
     fidelity = FIDELITY
     counts = True
 
+    unfetched = staticmethod(partial(openai_common.unfetched, documents_by_url=True))
     encode = staticmethod(encode)
     decode = staticmethod(decode)
     decoder = EventDecoder
