@@ -31,6 +31,7 @@ LAYERS: list[set[str]] = [
         "attempts",
         "call",
         "dryrun",
+        "fetch",
         "gateway",
         "heartbeat",
         "models",

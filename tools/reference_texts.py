@@ -147,6 +147,9 @@ translation itself reads.
 Where it depends on the host or the model of one dialect, the table says what holds for the dialect's own reference,
 and the request's losses say what became of this request. Names with a `+` are hosts that serve the Messages API in an
 envelope of their own: those requests are not translated, so only what such a host does not take is listed for it.
+
+Images and PDFs by URL, where a table says refused or the host fetches none, are emulated if the operator lets the gateway
+[fetch](../how-to/providers.md#images-and-pdfs-by-url) them: they go on as base64.
 """
 
 ERRORS_BEFORE: Final = """

@@ -11,6 +11,7 @@ from __future__ import annotations
 import msgspec
 
 from asbru.dialects import foreign, splice
+from asbru.dialects.by_url import Media, Refused, Wanted
 from asbru.errors import GatewayError
 
 MAX_FALLBACKS = 16
@@ -45,6 +46,7 @@ class Asked:
         "_spliced",
         "body",
         "fallbacks",
+        "fetched",
         "model",
         "previous_message_id",
         "stream",
@@ -75,6 +77,8 @@ class Asked:
                 self.thread = thread.type
                 self.previous_message_id = thread.previous_message_id
         self._spliced: tuple[str, bytes] | None = None
+        self.fetched: dict[Wanted, Media | Refused] = {}
+        """What URLs in it led to, for targets that cannot fetch; once for all attempts."""
 
     def _read_fallbacks(self) -> tuple[str, ...]:
         self._own_fallbacks = False

@@ -340,6 +340,26 @@ class Stream(Section, frozen=True):
     """Silence of the provider longer than this ends the stream with an error event."""
 
 
+class Fetch(Section, frozen=True):
+    """Images and PDFs that clients name by URL, fetched by the gateway for providers that cannot."""
+
+    enabled: bool = False
+    """Fetch them; otherwise such a request is refused with 400, or goes to a candidate that can."""
+    hosts: tuple[Text, ...] = ()
+    """The hosts to fetch from, such as ``files.example.com``, ``*.example.com`` or ``files.example.com:8443``
+    (``*`` matches any run of characters); ``*`` alone allows every one."""
+    max_bytes: PositiveInt = 20_971_520
+    """The most to fetch for one request, over all of its URLs."""
+    max_per_request: PositiveInt = 20
+    """The most URLs to fetch for one request."""
+    timeout_s: PositiveFloat = 15.0
+    """How long each may take, redirects included; they are fetched at the same time."""
+    allow_http: bool = False
+    """Whether ``http://`` will do; otherwise only ``https://``."""
+    allow_private: bool = False
+    """Whether hosts may be at loopback and private addresses; link-local and metadata addresses never."""
+
+
 class Price(Section, frozen=True):
     """USD per million tokens."""
 
@@ -381,6 +401,8 @@ class Config(Section, frozen=True):
     """Keys for clients."""
     stream: Stream = Stream()
     """Silence in streams."""
+    fetch: Fetch = Fetch()
+    """What the gateway fetches for providers that cannot."""
     prices: dict[Text, Price] = {}
     """``provider/model`` -> price, over the built-in table."""
     log: Log = Log()

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from asbru.config import Config
+from asbru.fetch import Fetcher
 from asbru.models import Catalog
 from asbru.policy.auth import Authenticator
 from asbru.policy.estimates import Estimates
@@ -45,6 +46,7 @@ class Gateway:
         "cooldowns",
         "draining",
         "estimates",
+        "fetcher",
         "prices",
         "rand",
         "records",
@@ -73,6 +75,7 @@ class Gateway:
         """The providers that speak the client's own dialect, with what may go with it."""
         self.translating = len(self.relaying) < len(self.upstreams)
         """Whether any provider speaks another dialect."""
+        self.fetcher = Fetcher(config.fetch) if config.fetch.enabled else None
         self.breakers = Breakers()
         self.cooldowns = Cooldowns()
         self.affinity = Affinity()

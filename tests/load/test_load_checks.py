@@ -40,6 +40,16 @@ DIGEST = "0" * 64
             "server.cors.origins[2]",
             "must be what browsers send, such as https://app.example, or *",
         ),
+        (
+            "fetch: {enabled: true}",
+            "fetch.hosts",
+            'names no host, so nothing could be fetched; ["*"] allows every one',
+        ),
+        (
+            "fetch: {hosts: [files.example.com, 'https://a.example']}",
+            "fetch.hosts[1]",
+            "must be a host, such as files.example.com or *.example.com, with a port where it is not the usual one",
+        ),
         ("server: {public_url: 'https://u:p@host'}", "server.public_url", "must not hold a user name or password"),
         # aliases
         ("models: {fast: []}", "models.fast", "has no candidates"),

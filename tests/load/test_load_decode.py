@@ -15,7 +15,7 @@ from asbru.load.problems import nearest
 Loads = Callable[..., Config]
 Complaints = Callable[..., dict[str, str]]
 
-SECTIONS = "`auth`, `log`, `models`, `prices`, `providers`, `routing`, `server`, `stream`, `virtual_keys`"
+SECTIONS = "`auth`, `fetch`, `log`, `models`, `prices`, `providers`, `routing`, `server`, `stream`, `virtual_keys`"
 NAME = "a name (letters, digits, `.`, `_` and `-`, at most 64, the first a letter or digit)"
 SECRET = "hunter2-hunter2"
 

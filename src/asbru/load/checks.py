@@ -25,6 +25,7 @@ from asbru.secrets import VIRTUAL_KEY_PREFIX, digest
 from asbru.upstream.dial import tls_context
 from asbru.upstream.origin import Origin
 from asbru.upstream.proxy import proxy_for
+from asbru.upstream.reach import rule_fault
 
 Note = Callable[[Path, str], object]
 
@@ -52,6 +53,7 @@ def check(config: Config, environ: Mapping[str, str], decoder: Decoder) -> None:
     _check_virtual_keys(config, note)
     if config.stream.ping_s >= config.stream.idle_s:
         note(("stream", "ping_s"), "must be below `stream.idle_s`, or no ping is ever sent")
+    _check_fetch(config, note)
     for name in config.prices:
         _place(config, name, ("prices", name), note)
     if not decoder.problems:
@@ -81,6 +83,15 @@ def _check_auth(config: Config, note: Note) -> None:
         note(("auth", "master_key"), f"must not begin with {VIRTUAL_KEY_PREFIX}, as virtual keys do")
     if auth.required and auth.master_key is None and not config.virtual_keys:
         note(("auth", "required"), "is true, but there is neither a virtual key nor a master key: nobody gets in")
+
+
+def _check_fetch(config: Config, note: Note) -> None:
+    fetch = config.fetch
+    if fetch.enabled and not fetch.hosts:
+        note(("fetch", "hosts"), 'names no host, so nothing could be fetched; ["*"] allows every one')
+    for index, rule in enumerate(fetch.hosts):
+        if (fault := rule_fault(rule)) is not None:
+            note(("fetch", "hosts", index), fault)
 
 
 def _check_default_provider(config: Config, note: Note) -> None:
