@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from itertools import count
 from time import monotonic, time
 
-from asbru.errors import KINDS, GatewayError, Headers, render
+from asbru.errors import KINDS, GatewayError, Headers, identity, render
 from asbru.gateway import Gateway
 from asbru.headers import Ingress
 from asbru.heartbeat import PING, Heartbeat
@@ -157,8 +157,7 @@ class Call:
 
     def own_headers(self) -> Headers:
         """What every answer carries, whoever made it."""
-        identity = self.request_id.encode("ascii")
-        return [(b"request-id", identity), (b"x-asbru-request-id", identity), (b"x-bifrost-request-id", identity)]
+        return identity(self.request_id)
 
     def attempt_headers(self, *, failed: bool) -> Headers:
         """What was tried: in one header, or in one for each attempt when all of them failed."""
@@ -175,7 +174,6 @@ class Call:
         record = self.record
         record.error_kind = error.kind
         status, headers, body = render(error, self.request_id)
-        headers += [(b"x-bifrost-request-id", self.request_id.encode("ascii"))]
         headers += self.attempt_headers(failed=True)
         record.status = status
         await self.respond(status, headers, body)

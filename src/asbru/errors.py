@@ -91,16 +91,16 @@ def body(error: GatewayError, request_id: str) -> bytes:
     return msgspec.json.encode({"type": "error", "error": inner, "request_id": request_id})
 
 
+def identity(request_id: str) -> Headers:
+    """The request's id as every answer carries it, whoever made it."""
+    value = request_id.encode("ascii")
+    return [(b"request-id", value), (b"x-asbru-request-id", value), (b"x-bifrost-request-id", value)]
+
+
 def render(error: GatewayError, request_id: str) -> tuple[int, Headers, bytes]:
     """The error as a whole response: status, headers (without content-length) and body."""
     row = error.row
-    identity = request_id.encode("ascii")
-    headers: Headers = [
-        (b"content-type", b"application/json"),
-        (b"request-id", identity),
-        (b"x-asbru-request-id", identity),
-        *error.headers,
-    ]
+    headers: Headers = [(b"content-type", b"application/json"), *identity(request_id), *error.headers]
     if row.reason:
         headers.append((b"x-asbru-reason", error.kind.encode("ascii")))
     if row.should_retry is not None:

@@ -40,6 +40,9 @@ class Answer(NamedTuple):
         document = msgspec.json.decode(self.body)
         assert document["type"] == "error" and set(document) == {"type", "error", "request_id"}
         assert document["request_id"].encode() == self.headers[b"request-id"] != b""
+        assert (
+            self.headers[b"request-id"] == self.headers[b"x-asbru-request-id"] == self.headers[b"x-bifrost-request-id"]
+        )
         assert document["error"]["message"]
         kind: str = document["error"]["type"]
         return kind

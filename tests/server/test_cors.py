@@ -70,6 +70,7 @@ def request(line: str, headers: Headers) -> bytes:
     )
 
 
+IDS = {b"request-id", b"x-asbru-request-id", b"x-bifrost-request-id"}
 SERVER = config.Server(cors=config.Cors(origins=("https://app.example",)))
 
 
@@ -85,7 +86,7 @@ def test_a_preflight_is_answered_without_the_handler() -> None:
             assert answer.headers[b"access-control-allow-headers"] == b"authorization,x-api-key"
             assert answer.headers[b"allow"] == b"POST, OPTIONS"
             answer = await live.ask(request("OPTIONS /v1/messages", [(b"origin", b"https://evil.example"), *ASKED[1:]]))
-            assert answer.status == 204 and set(answer.headers) == {b"allow"}
+            assert answer.status == 204 and set(answer.headers) == {b"allow", *IDS}
             answer = await live.ask(request("OPTIONS /nowhere", ASKED))
             assert (answer.status, answer.error) == (404, "not_found_error")
             assert answer.headers[b"access-control-allow-origin"] == APP
@@ -114,12 +115,27 @@ def test_every_response_to_a_listed_origin_can_be_read_there() -> None:
     asyncio.run(main())
 
 
+@pytest.mark.parametrize(
+    ("broken", "status"), [(b"Y: 1\r\nX : 1\r\n", 400), (b"X: %b\r\n" % bytes(70_000).replace(b"\0", b"x"), 431)]
+)
+def test_refusals_of_what_is_no_request_can_be_read_there_too(broken: bytes, status: int) -> None:
+    async def main() -> None:
+        async with serving(echo, SERVER) as live:
+            answer = await live.ask(request("GET /x", ASKED[:1])[:-2] + broken + b"\r\n")
+            assert (answer.status, answer.error) == (status, "invalid_request_error")
+            assert answer.headers[b"access-control-allow-origin"] == APP
+
+    asyncio.run(main())
+
+
 def test_without_a_configuration_options_say_what_is_allowed_and_no_more() -> None:
     async def main() -> None:
         async with serving(echo) as live:
             for target, allow in (("/v1/models", b"GET, HEAD, OPTIONS"), ("/v1/messages/x/", b"POST, OPTIONS")):
                 answer = await live.ask(request(f"OPTIONS {target}", ASKED))
-                assert (answer.status, answer.headers) == (204, {b"allow": allow})
-            assert (await live.ask(request("OPTIONS *", ASKED))).status == 204
+                assert (answer.status, answer.headers.pop(b"allow"), set(answer.headers)) == (204, allow, IDS)
+                assert len(set(answer.headers.values())) == 1
+            answer = await live.ask(request("OPTIONS *", ASKED))
+            assert (answer.status, set(answer.headers)) == (204, IDS)
 
     asyncio.run(main())

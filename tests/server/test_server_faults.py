@@ -511,12 +511,11 @@ def test_nothing_is_left_for_the_garbage_collector(run: Runner) -> None:
 @run_on_each_loop
 def test_an_application_is_only_called_by_its_server(run: Runner) -> None:
     """The scope holds the exchange; ASGI's messages say where to look instead."""
-    from asbru.config import Server
     from asbru.server.asgi import _receive, _send, application
 
     async def main() -> None:
         with pytest.raises(KeyError):
-            await application(echo, Server())({"type": "http"}, _receive, _send)
+            await application(echo, None)({"type": "http"}, _receive, _send)
         with pytest.raises(RuntimeError, match=r"asbru\.exchange"):
             await _receive()
         with pytest.raises(RuntimeError, match=r"asbru\.exchange"):

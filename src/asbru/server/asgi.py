@@ -16,7 +16,7 @@ import logging
 from collections.abc import Awaitable, Callable, Coroutine, MutableMapping
 from typing import Any
 
-from asbru import config
+from asbru import errors
 from asbru.errors import GatewayError
 from asbru.server import routes
 from asbru.server.cors import Cors
@@ -33,15 +33,12 @@ Application = Callable[[Scope, Receive, Send], Coroutine[Any, Any, None]]
 EXTENSION = "asbru.exchange"
 
 
-def application(handler: Handler, server: config.Server) -> Application:
+def application(handler: Handler, cors: Cors | None) -> Application:
     """An ASGI application that gives every request to ``handler``; it must be called as `call` does."""
-    cors = Cors(server.cors) if server.cors.origins else None
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         exchange: HttpExchange = scope["extensions"][EXTENSION]
         try:
-            if cors is not None:
-                exchange.cors = cors.headers(exchange.headers)
             if exchange.method == "OPTIONS":
                 options(exchange, cors)
                 return
@@ -65,13 +62,14 @@ def application(handler: Handler, server: config.Server) -> Application:
 
 def options(exchange: HttpExchange, cors: Cors | None) -> None:
     """What may be done here: the path's methods, and for a browser of an allowed origin what it asked about."""
+    identity = errors.identity(exchange.name())
     if exchange.path == b"*":
-        exchange.give(204, [], b"")
+        exchange.give(204, identity, b"")
         return
     found = routes.find(exchange.path)
     if found is None:
         raise routes.not_found()
-    headers = [(b"allow", routes.allowed(found))]
+    headers = [(b"allow", routes.allowed(found)), *identity]
     if cors is not None and exchange.cors:
         exchange.cors += cors.preflight(exchange.headers)
     exchange.give(204, headers, b"")

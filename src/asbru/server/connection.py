@@ -28,6 +28,7 @@ from uvicorn.server import ServerState
 from asbru import config
 from asbru.errors import GatewayError
 from asbru.server.asgi import Application, call
+from asbru.server.cors import Cors
 from asbru.server.http_exchange import HttpExchange
 from asbru.server.request_parser import RequestParser
 
@@ -66,10 +67,11 @@ HEAD, RUNNING, BODY, IDLE, LINGERING, CLOSING = Phase
 class Shared:
     """What all connections of one listener share."""
 
-    __slots__ = ("connections", "draining", "emptied", "limits", "running")
+    __slots__ = ("connections", "cors", "draining", "emptied", "limits", "running")
 
     def __init__(self, limits: config.Server) -> None:
         self.limits = limits
+        self.cors = Cors(limits.cors) if limits.cors.origins else None
         self.connections: set[Connection] = set()
         self.running: set[HttpExchange] = set()
         """Exchanges whose task has not ended; they may have outlived their connection."""
@@ -255,6 +257,8 @@ class Connection(asyncio.Protocol):
         self.current = exchange
         self.phase = RUNNING
         self.deadline = inf
+        if self.shared.cors is not None:
+            exchange.cors = self.shared.cors.headers(exchange.headers)
         if exchange.refusal is not None:
             exchange.fail(exchange.refusal)
         else:

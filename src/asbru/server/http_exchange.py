@@ -136,6 +136,11 @@ class HttpExchange(msgspec.Struct, eq=False, weakref=False):
         state = "finished" if self.finished else "started" if self.started else "waiting"
         return f"<HttpExchange {self.method} {self.path!r} {state}>"
 
+    def name(self) -> str:
+        """The request's id in the answers that the server itself makes."""
+        self.request_id = self.request_id or f"req_{secrets.token_hex(11)}"
+        return self.request_id
+
     # The request body
 
     async def body(self, limit_bytes: int) -> bytes:
@@ -303,7 +308,7 @@ class HttpExchange(msgspec.Struct, eq=False, weakref=False):
         """End as an error: as the whole response, as a stream's last event, or, where neither is possible, as a cut."""
         if self.finished or self.aborted:
             return
-        request_id = self.request_id or f"req_{secrets.token_hex(11)}"
+        request_id = self.name()
         if not self.started:
             self.give(*errors.render(error, request_id))
         elif self.is_event_stream and not self.tail_open and self.left_bytes is None:

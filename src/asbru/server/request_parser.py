@@ -117,6 +117,8 @@ class RequestParser:
         exchange = self.incoming or HttpExchange(self._wire, self._client)
         self.incoming = None
         exchange.refusal = error
+        if not self._head_complete:
+            exchange.headers = self._headers  # as far as they came: whether the answer is for another origin's page
         exchange.keep_alive = False
         self._take(exchange)
 

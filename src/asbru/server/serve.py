@@ -52,7 +52,7 @@ class Service:
         self._settings = server
         self._on_reload = on_reload
         self._shared = Shared(server)
-        self._uvicorn = uvicorn.Server(HostConfig(application(handler, server), self._shared))
+        self._uvicorn = uvicorn.Server(HostConfig(application(handler, self._shared.cors), self._shared))
         self._drain_asked = asyncio.Event()
         self._end_asked = asyncio.Event()
 
