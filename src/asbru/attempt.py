@@ -153,7 +153,12 @@ async def attempt(call: Call, request: Request, target: Target, key: Key, index:
     try:
         translation = None
         if upstream.codec is not None and request.asked is not None:
-            translation = translate.translation(call, request.asked, upstream, model, request.stream)
+            try:
+                translation = translate.translation(call, request.asked, upstream, model, request.stream)
+            except translate.Unfetched as unfetched:
+                assert call.gateway.fetcher is not None
+                await call.gateway.fetcher.fetch(unfetched.wanted, request.asked.fetched)
+                translation = translate.translation(call, request.asked, upstream, model, request.stream)
         if upstream.signs and not own:
             await upstream.ready(key.name)
         deadline = call.started + upstream.settings.timeouts.deadline_s

@@ -16,8 +16,9 @@ import msgspec
 
 from asbru.asked import Asked
 from asbru.call import MAX_LOSS_CHARS, Call, header_text
-from asbru.dialects import messages, splice
+from asbru.dialects import by_url, messages, splice
 from asbru.dialects.able import refuse_unable
+from asbru.dialects.by_url import Wanted
 from asbru.dialects.codec import Codec, Context, Decoder, Envelope, Fault, Sent, Unwrapper
 from asbru.dialects.losses import Losses, LossyError
 from asbru.dialects.message_stream import StreamError
@@ -34,6 +35,14 @@ class CannotCarry(Exception):
     def __init__(self, error: GatewayError) -> None:
         super().__init__(error.message)
         self.error = error
+
+
+class Unfetched(Exception):
+    """The target could take the request, if what it names by URL were fetched into ``Asked.fetched`` first."""
+
+    def __init__(self, wanted: list[Wanted]) -> None:
+        super().__init__(f"{len(wanted)} URLs")
+        self.wanted = wanted
 
 
 class Refusal(NamedTuple):
@@ -171,18 +180,23 @@ class _Wrapped(Translation):
 
 
 def translation(call: Call, asked: Asked, upstream: Upstream, model: str, stream: bool) -> Translation:
-    """The request in the upstream's dialect; raises `CannotCarry`, or `GatewayError` for a body that is no request."""
+    """The request in the upstream's dialect; raises `CannotCarry`, `Unfetched`, or `GatewayError` for no request.
+
+    `Unfetched` comes last: whatever else keeps the request from going there is known before anything is fetched.
+    """
     codec = upstream.codec
     assert codec is not None
     if call.record.route == "complete":
         raise CannotCarry(GatewayError("invalid_request", f"{upstream.name} has no legacy text completions"))
     context = _context(call, asked, upstream, model)
     losses = Losses(codec.fidelity)
-    sent = _sent(codec, asked, context, losses, count=call.record.route == "count_tokens")
+    sent, missing = _sent(call, codec, asked, context, losses, count=call.record.route == "count_tokens")
     if losses.found and (upstream.settings.strict or call.ingress.flag(b"x-asbru-strict")):
         header = (b"x-asbru-loss", header_text(losses.header(), MAX_LOSS_CHARS))
         message = f"{upstream.name} cannot carry this request without loss: {losses.header()}"
         raise CannotCarry(GatewayError("invalid_request", message, headers=[header]))
+    if missing:
+        raise Unfetched(missing)
     if isinstance(codec, Envelope):
         return _Wrapped(codec, sent, losses, call.request_id, stream)
     return _Translated(codec, context, sent, losses, call.request_id, stream)
@@ -202,16 +216,21 @@ def _context(call: Call, asked: Asked, upstream: Upstream, model: str) -> Contex
     )
 
 
-def _sent(codec: Codec | Envelope, asked: Asked, context: Context, losses: Losses, *, count: bool) -> Sent:
-    """The request as it goes upstream; what of it is lost is in ``losses``."""
+def _sent(
+    call: Call, codec: Codec | Envelope, asked: Asked, context: Context, losses: Losses, *, count: bool
+) -> tuple[Sent, list[Wanted]]:
+    """The request as it goes upstream, and what is to be fetched first; what of it is lost is in ``losses``."""
     try:
         if isinstance(codec, Envelope):
             wrap = codec.wrap_count if count else codec.wrap
-            return wrap(asked.wrappable, context, losses)
+            return wrap(asked.wrappable, context, losses), []
         encode = codec.encode_count if count else codec.encode
         request = messages.parse(asked.translatable, counting=count)
         refuse_unable(request, context)
-        return encode(request, context, losses)
+        missing: list[Wanted] = []
+        if call.gateway.fetcher is not None:
+            missing = by_url.carry(request, codec.unfetched(context), asked.fetched, losses)
+        return encode(request, context, losses), missing
     except (messages.MessagesError, splice.SpliceError) as error:
         raise GatewayError("invalid_request", str(error)) from None
     except LossyError as error:
@@ -224,5 +243,5 @@ def losses(call: Call, asked: Asked, upstream: Upstream, model: str) -> Losses |
     if codec is None:
         return None
     found = Losses(codec.fidelity)
-    _sent(codec, asked, _context(call, asked, upstream, model), found, count=False)
+    _sent(call, codec, asked, _context(call, asked, upstream, model), found, count=False)
     return found
