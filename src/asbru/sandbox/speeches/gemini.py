@@ -224,7 +224,7 @@ def _messages(asked: Json, model: str, turns: Sequence[Turn], rules: Rules) -> J
         order = iter([ids[index] for index in answered(calls, responses)])
         blocks = [block for part in turn.parts for block in _blocks(part, order)]
         calls = [table(part["functionCall"]) for part in turn.parts if "functionCall" in part]
-        ids = [f"call_{turn.index}_{index}" for index in range(len(calls))]
+        ids = [f"call_{turn.number}_{index}" for index in range(len(calls))]
         uses = (
             {"type": "tool_use", "id": id, "name": call["name"], "input": call.get("args") or {}}
             for id, call in zip(ids, calls, strict=True)

@@ -220,8 +220,8 @@ class Turn(NamedTuple):
 
     role: str
     parts: list[Json]
-    index: int
-    """Of its first content."""
+    number: int
+    """Of its first content, from 0."""
 
 
 def turns(contents: list[Json]) -> Iterator[Turn]:
@@ -347,7 +347,7 @@ def _check_signatures(found: list[Turn], rules: Rules) -> None:
             text = (
                 "Function call is missing a thought_signature in functionCall parts. This is required for tools to "
                 "work correctly, and missing thought_signature may lead to degraded model performance. Additional "
-                f"data, function call `default_api:{signed(first)}` , position {turn.index + 1}. Please refer to "
+                f"data, function call `default_api:{signed(first)}` , position {turn.number + 1}. Please refer to "
                 "https://ai.google.dev/gemini-api/docs/thought-signatures for more details."
             )
             raise invalid(text)
