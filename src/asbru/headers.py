@@ -3,7 +3,8 @@
 Towards the provider everything goes through as it came, except what belongs to this connection (hop-by-hop, host,
 length, encodings), what identifies the caller to the gateway (credentials, cookies) and what is said to the gateway
 itself (``x-bf-*``, ``x-asbru-*``). ``x-bf-eh-<name>`` is forwarded as ``<name>`` unless that is one of these.
-Towards the client every end-to-end header goes through as it came.
+Towards the client every end-to-end header goes through as it came, except what only the gateway itself may say
+(``x-asbru-*``, ``x-bifrost-*``).
 
 Facts: RFC 9110 §7.6.1 (hop-by-hop fields); contract/gateway.md §§2, 4, 5.
 """
@@ -47,6 +48,7 @@ _NOT_UPSTREAM = (
 )
 _PRIVATE_PREFIXES = (b"x-bf-", b"x-asbru-", b"x-forwarded-", b"proxy-")
 _NOT_DOWNSTREAM = HOP_BY_HOP | {b"content-length"}
+_OWN_PREFIXES = (b"x-asbru-", b"x-bifrost-")
 
 # What the gateway reads from a request's head itself; everything else it only forwards or drops.
 _READ = frozenset(
@@ -154,6 +156,18 @@ class Ingress:
         return self.said.get(name, b"").lower() in (b"true", b"1")
 
 
+@lru_cache(maxsize=4096)
+def _goes_downstream(name: bytes) -> bool:
+    return name not in _NOT_DOWNSTREAM and not name.startswith(_OWN_PREFIXES)
+
+
 def downstream(headers: Iterable[tuple[bytes, bytes]]) -> Headers:
     """The end-to-end headers of an upstream's answer, as they came and in their order."""
-    return [header for header in headers if header[0] not in _NOT_DOWNSTREAM]
+    kept: Headers = []
+    named: list[bytes] = []
+    for header in headers:
+        if _goes_downstream(header[0]):
+            kept.append(header)
+        elif header[0] == b"connection" and header[1].lower() not in _USUAL_CONNECTION:
+            named += (option.strip() for option in header[1].lower().split(b","))
+    return [header for header in kept if header[0] not in named] if named else kept
