@@ -86,10 +86,11 @@ class Running:
         """Returns when no exchange holds anything any more."""
         await until(lambda: not self.busy)
 
-    def write_records(self) -> None:
-        """Have what is waiting to be written written now."""
-        assert isinstance(self.app._records, RecordLog)
-        self.app._records._flush()
+    async def records_written(self) -> None:
+        """Returns when every Record so far has been written."""
+        records = self.app._records
+        assert isinstance(records, RecordLog)
+        await until(lambda: records._done == records._taken)
 
     async def listed(self, *models: str) -> None:
         """Returns when the gateway has heard of these models from a provider."""

@@ -131,7 +131,7 @@ def test_a_thousand_streams_and_clients_that_leave_at_any_time_leave_nothing() -
                 left: list[tuple[int, int, Counter[str]]] = []
                 for _ in range(ROUNDS):
                     stayed += await one_round(gateway, a, rng)
-                    gateway.write_records()
+                    await gateway.records_written()
                     gc.collect()
                     left.append((len(asyncio.all_tasks()), sys.getallocatedblocks(), ours()))
             assert a.accepted > ROUNDS * STREAMS / 2

@@ -1,7 +1,9 @@
 """Where Records go for now: one JSON line each, to a file or standard output, in batches off the request path.
 
-A request only appends to a list. A timer encodes and writes what has gathered, at most `FLUSH_S` later; the list is
-bounded, and what does not fit because the disk does not keep up is counted and reported, never waited for.
+A request only appends to a list. A timer hands what has gathered to the one thread that encodes and writes it, at most
+`FLUSH_S` later. Standard output, a pipe or a disk may block for as long as they like: that holds up the thread alone,
+never the event loop. What is not yet written is bounded; beyond that Records are dropped and counted, and the thread
+reports how many as soon as it is free (the loop does not: standard error may be the same blocked pipe).
 """
 
 from __future__ import annotations
@@ -9,8 +11,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import select
 import sys
-from typing import BinaryIO
+import threading
+from queue import SimpleQueue
 
 import msgspec
 
@@ -20,6 +24,9 @@ log = logging.getLogger("asbru.records")
 
 FLUSH_S = 0.25
 MAX_PENDING = 50_000
+MAX_CLOSE_S = 5.0
+SLICE = 256
+"""Records encoded at a time: the interpreter lock is held meanwhile."""
 
 
 class NoRecords:
@@ -33,53 +40,117 @@ class NoRecords:
 
 
 class RecordLog:
-    """Appends Records to a stream as JSON lines; raises OSError when the file cannot be opened."""
+    """Appends Records to a file as JSON lines, in the order of `write`; raises OSError when it cannot be opened.
+
+    Each attribute that changes is written by one side only, the loop or the thread, and so needs no lock.
+    """
 
     def __init__(self, path: str, loop: asyncio.AbstractEventLoop) -> None:
-        self._stream: BinaryIO = sys.stdout.buffer if path == "-" else _open(path)
+        self._owns_fd = path != "-"
+        # Not through a buffered stream: its lock, held by a blocked thread, would abort the interpreter's exit.
+        self._fd = _open(path) if self._owns_fd else sys.stdout.fileno()
+        self._batches: SimpleQueue[list[Record] | None] = SimpleQueue()
+        """From the loop to the thread; None is the end."""
+        # the loop's
         self._loop = loop
-        self._encoder = msgspec.json.Encoder()
         self._pending: list[Record] = []
+        self._timer: asyncio.TimerHandle | None = None
+        self._thread: threading.Thread | None = None
+        self._taken = 0
         self._dropped = 0
         self._closed = False
-        self._timer: asyncio.TimerHandle | None = None
+        # the thread's
+        self._encoder = msgspec.json.Encoder()
+        self._done = 0
+        """Of those taken: written, or lost and said so."""
+        self._reported = 0
+        """Of those dropped."""
+        self._torn = False
+        """The last write broke off, perhaps inside a line."""
 
     def write(self, record: Record) -> None:
-        """Keep a Record to be written soon."""
+        """Keep a Record to be written soon; never waits."""
         if self._closed:
             log.error("the record of %s came after the log was closed", record.request_id)
             return
-        if len(self._pending) >= MAX_PENDING:
+        if self._taken - self._done >= MAX_PENDING:
             self._dropped += 1
             return
+        self._taken += 1
         self._pending.append(record)
         if self._timer is None:
-            self._timer = self._loop.call_later(FLUSH_S, self._flush)
+            self._timer = self._loop.call_later(FLUSH_S, self._hand_over)
 
-    def _flush(self) -> None:
+    def _hand_over(self) -> None:
         self._timer = None
-        pending, self._pending = self._pending, []
-        try:
-            self._stream.write(self._encoder.encode_lines(pending))
-            self._stream.flush()
-        except OSError as error:
-            log.error("%d records could not be written: %s", len(pending), error.strerror)
-        if self._dropped:
-            log.error("%d records were dropped: the log does not keep up", self._dropped)
-            self._dropped = 0
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._write_all, name="asbru-records", daemon=True)
+            self._thread.start()
+        self._batches.put(self._pending)
+        self._pending = []
 
     def close(self) -> None:
-        """Write what is left; nothing may be written after it."""
+        """Have what is left written, for at most `MAX_CLOSE_S`; nothing may be written after it."""
         self._closed = True
         if self._timer is not None:
             self._timer.cancel()
-        self._flush()
-        if self._stream is not sys.stdout.buffer:
-            self._stream.close()
+            self._hand_over()
+        if self._thread is None:
+            self._close_fd()
+            return
+        self._batches.put(None)
+        self._thread.join(MAX_CLOSE_S)
+        if self._thread.is_alive():  # it ends with the process
+            lost = self._taken - self._done + self._dropped - self._reported
+            log.error("%d records were not written: the log did not take them within %g s", lost, MAX_CLOSE_S)
+
+    def _close_fd(self) -> None:
+        if self._owns_fd:
+            os.close(self._fd)
+
+    # In the thread
+
+    def _write_all(self) -> None:
+        while (batch := self._batches.get()) is not None:
+            for start in range(0, len(batch), SLICE):
+                self._write_some(batch[start : start + SLICE])
+            del batch  # not kept until the next one comes
+            if dropped := self._dropped - self._reported:
+                self._reported += dropped
+                log.error("%d records were dropped: the log does not keep up", dropped)
+        self._close_fd()
+
+    def _write_some(self, records: list[Record]) -> None:
+        try:
+            lines = self._encoder.encode_lines(records)
+            if self._torn:  # costs a reader one line, not two
+                lines = b"\n" + lines
+            self._torn = True
+            _write(self._fd, lines)
+            self._torn = False
+        except OSError as error:
+            log.error("%d records could not be written: %s", len(records), error.strerror)
+        except Exception:  # the thread must outlive whatever a Record holds
+            log.exception("%d records could not be encoded", len(records))
+        self._done += len(records)
 
 
-def _open(path: str) -> BinaryIO:
-    return os.fdopen(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600), "ab")
+def _write(fd: int, data: bytes) -> None:
+    """All of it, however long that takes."""
+    left = memoryview(data)
+    while left:
+        try:
+            left = left[os.write(fd, left) :]
+        except BlockingIOError:  # standard output that another process has made non-blocking
+            select.select((), (fd,), ())
+
+
+def _open(path: str) -> int:
+    """Opened without waiting: a pipe that nobody reads is an error, not a start that hangs."""
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK
+    fd = os.open(path, flags, 0o600)
+    os.set_blocking(fd, True)
+    return fd
 
 
 def open_records(path: str, loop: asyncio.AbstractEventLoop) -> NoRecords | RecordLog:
