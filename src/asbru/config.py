@@ -44,6 +44,8 @@ ApiVersion = Annotated[
 ]
 Digest = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z", description="64 hexadecimal digits, in lower case")]
 SecretText = Secret
+SecretOrNone = Annotated[Secret, Meta(extra={"may_be_empty": True}, extra_json_schema={"minLength": 0})]
+"""A secret, or an empty text that says there is to be none."""
 
 
 class Section(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
@@ -187,7 +189,7 @@ class Timeouts(Section, frozen=True):
     idle_s: PositiveFloat = 300.0
     """The longest silence within a response."""
     deadline_s: PositiveFloat = 3600.0
-    """From the first attempt to the last byte, retries and waits included."""
+    """From the request's arrival to the last byte, its upload, retries and waits included."""
 
 
 class Tls(Section, frozen=True):
@@ -286,8 +288,8 @@ class Provider(Section, frozen=True):
     """Requests that may wait for a connection when all are busy; one more is refused with 503."""
     wait_s: NonNegativeFloat = 10.0
     """How long a request may wait for a connection."""
-    proxy: SecretText | None = None
-    """``http://[user:password@]host:port`` of a CONNECT proxy; by default HTTPS_PROXY / HTTP_PROXY, minus NO_PROXY."""
+    proxy: SecretOrNone | None = None
+    """``http://[user:password@]host:port`` of a CONNECT proxy; ``""``: none; by default HTTPS_PROXY, minus NO_PROXY."""
     tls: Tls = Tls()
     """TLS towards it."""
     breaker: Breaker = Breaker()

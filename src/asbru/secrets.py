@@ -33,9 +33,9 @@ class Secret:
 
     __slots__ = ("_value", "origin")
 
-    def __init__(self, value: str | bytes, origin: str = HIDDEN) -> None:
-        """Raises `ValueError` when ``value`` is empty or blank: an empty secret is not a secret."""
-        if not value.strip():
+    def __init__(self, value: str | bytes, origin: str = HIDDEN, *, may_be_empty: bool = False) -> None:
+        """Raises `ValueError` when ``value`` is empty or blank: an empty secret is not a secret, unless it says no."""
+        if not (value.strip() or may_be_empty):
             raise ValueError("an empty secret is not a secret")
         self._value = value if isinstance(value, str) else value.decode("latin-1")
         self.origin = origin

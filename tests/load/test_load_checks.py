@@ -193,6 +193,13 @@ def test_a_proxy_of_the_environment_is_checked_too(complaints: Complaints, loads
     assert loads(text, {"HTTPS_PROXY": "http://proxy:3128"}).providers["eu"].proxy is None
 
 
+def test_a_provider_can_have_no_proxy_whatever_the_environment_says(loads: Loads) -> None:
+    environ = {"HTTPS_PROXY": "socks5://never.looked.at", "NONE": ""}
+    for proxy in ('""', "env.NONE"):
+        provider = loads(f"providers: {{eu: {{{EU[1:-1]}, proxy: {proxy}}}}}", environ).providers["eu"]
+        assert provider.proxy is not None and provider.proxy.reveal() == ""
+
+
 def test_an_alias_that_no_key_may_serve(complaints: Complaints, loads: Loads) -> None:
     text = """
 providers: {eu: {dialect: anthropic, base_url: 'https://eu.example', keys: [{value: k, models: ["claude-*"]}]}}
@@ -213,6 +220,8 @@ models: {fast: [eu/claude-x, eu/gpt-y]}
         ("https://eu.example:x", "is not a URL"),
         ("https://[::1", "is not a URL"),
         ("https://eu_.ex$mple", "has no valid host and port"),
+        (f"https://{'a' * 64}.example", "has no valid host and port"),
+        ("https://eu..example", "has no valid host and port"),
         ("https://user@eu.example", "must not hold a user name or password"),
         ("https://eu.example?x=1", "must not have a query or a fragment"),
         ("https://eu.example/?", "must not have a query or a fragment"),
@@ -238,6 +247,7 @@ def test_a_base_url_that_cannot_be_used(complaints: Complaints, url: str, says: 
     [
         "https://eu.example",
         "http://10.0.0.1:8000/prefix/v1",
+        f"https://{'a' * 63}.example.",
         "https://[2001:db8::1]:8443/x",
         "http://127.0.0.1:8081",
         "http://10.0.0.1:8080",

@@ -173,6 +173,10 @@ def _url_fault(url: str) -> str | None:
     host = parts.hostname or ""
     if port == 0 or not (_HOST.fullmatch(host) or "[" in parts.netloc):
         return "has no valid host and port"
+    try:
+        host.encode("idna")  # as the resolver will have it: no label is empty or longer than 63 characters
+    except UnicodeError:
+        return "has no valid host and port"
     if "?" in url or "#" in url:
         return "must not have a query or a fragment"
     for added in ("/v1/messages", "/chat/completions", "/responses"):
@@ -193,7 +197,7 @@ def _check_proxy(provider: Provider, url: str, environ: Mapping[str, str], path:
     parts = urlsplit(url)
     origin = Origin("https" if parts.scheme == "https" else "http", parts.hostname or "", parts.port or 443)
     try:
-        proxy_for(origin, provider.proxy.reveal() if provider.proxy else None, environ)
+        proxy_for(origin, None if provider.proxy is None else provider.proxy.reveal(), environ)
     except ValueError as error:
         note(path, str(error))
 

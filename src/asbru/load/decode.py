@@ -70,13 +70,15 @@ class Decoder:
         self.problems.append(Problem(path, message, line))
         return _BAD
 
-    def secret(self, text: str, path: Path) -> Secret | _Bad:
+    def secret(self, text: str, path: Path, *, may_be_empty: bool = False) -> Secret | _Bad:
         """The secret that ``text`` is or refers to."""
         resolved = self._resolve(text, path)
         if isinstance(resolved, _Bad):
             return _BAD
         value, origin = resolved
         if not value:
+            if may_be_empty:
+                return Secret("", origin, may_be_empty=True)
             return self.note(path, f"{_subject(origin)} is empty; an empty secret is not a secret")
         if not _VISIBLE.fullmatch(value):
             return self.note(path, f"{_subject(origin)} holds a space, a line break or a character that is not ASCII")
@@ -92,8 +94,10 @@ class Decoder:
             if raw is None:
                 return None
             type_ = next(arg for arg in get_args(type_) if arg is not NoneType)
-        if type_ is Secret:
-            return self.secret(raw, path) if isinstance(raw, str) else self._mistyped(type_, raw, path)
+        if type_ is Secret or get_args(type_)[:1] == (Secret,):
+            if not isinstance(raw, str):
+                return self._mistyped(type_, raw, path)
+            return self.secret(raw, path, may_be_empty=_extra(type_, "may_be_empty"))
         if isinstance(type_, type) and issubclass(type_, msgspec.Struct):
             return self._struct(type_, raw, path)
         origin = get_origin(type_)
@@ -216,8 +220,12 @@ def _meta(type_: object) -> Meta | None:
 
 
 def _is_reference(type_: object) -> bool:
+    return _extra(type_, "reference")
+
+
+def _extra(type_: object, name: str) -> bool:
     meta = _meta(type_)
-    return meta is not None and bool((meta.extra or {}).get("reference"))
+    return meta is not None and bool((meta.extra or {}).get(name))
 
 
 _WORDS: dict[object, str] = {

@@ -101,7 +101,7 @@ class Upstream:
                 idle_s=min(settings.timeouts.idle_s, stream.idle_s),
             ),
             ssl_context=tls_context(tls.ca_file, tls.client_cert_file, tls.client_key_file) if secure else None,
-            proxy=proxy_for(origin, settings.proxy.reveal() if settings.proxy else None, environ),
+            proxy=proxy_for(origin, None if settings.proxy is None else settings.proxy.reveal(), environ),
         )
         path = url.path.rstrip("/").encode("ascii")
         version = _VERSIONS.get(self.dialect, b"")
