@@ -56,6 +56,8 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     """The answer must be a Message: anything else with a 200 is nonsense."""
     raw: bool = False
     """The answer's body is relayed as it arrives, whatever it is."""
+    whole: bool = False
+    """The answer is one JSON object: a stream of events is nonsense."""
 
 
 class Answer:
@@ -255,6 +257,8 @@ async def _judge(call: Call, request: Request, answer: Answer, own: bool) -> Non
     if streamed and request.stream:
         await _until_content(call, answer, own)
         return
+    if streamed and request.whole:
+        raise UpstreamError("protocol", "the answer is a stream of events", responded=True)
     answer.body = await response.read_all(MAX_MESSAGE_BYTES)
     if answer.translation is not None:
         answer.body = answer.translation.count(answer.body)

@@ -67,7 +67,7 @@ async def message(call: Call, match: Match) -> None:
     call.require_json()
     if call.ingress.flag(b"x-bf-async") or call.ingress.text(b"x-bf-async-id"):
         raise GatewayError("invalid_request", "x-bf-async: Background jobs are not available in this version")
-    body = await call.exchange.body(call.gateway.config.server.max_body_bytes)
+    body = await call.body(call.gateway.config.server.max_body_bytes)
     asked = Asked(body)
     record = call.record
     record.model, record.stream, record.request_bytes = asked.model, asked.stream, len(body)
@@ -148,6 +148,7 @@ async def one_model(call: Call, match: Match) -> None:
         method="GET",
         target=b"/v1/models/" + quote(targets[0].model, safe="").encode("ascii"),
         body=lambda *_: None,
+        whole=True,
     )
     await relay.whole(call, await attempts.run(call, request, targets[:1]))
 

@@ -17,6 +17,7 @@ from tests.gateway.provider import (
     model_info,
 )
 from tests.gateway.support import (
+    Client,
     Running,
     ask,
     asked,
@@ -145,6 +146,18 @@ def test_a_model_that_is_not_in_memory_is_asked_for() -> None:
             reply = await ask(gateway, None, "/v1/models/a/odd%2Fname")
             assert (reply.status, reply.body) == (404, missing)
             assert a.seen[1].target == b"/v1/models/odd%2Fname"
+
+    run(main())
+
+
+def test_a_model_that_is_told_as_a_stream_of_events_is_nonsense() -> None:
+    async def main() -> None:
+        async with Upstream() as a, serving(providers(a)) as gateway, await Client.open(gateway) as client:
+            await client.send(None, "/v1/models/new-1")
+            turn = await a.turn()
+            await turn.begin()
+            assert (await client.reply()).error == (502, "api_error", None)
+            await turn.gone()  # its stream, which has not ended, is not waited for
 
     run(main())
 
