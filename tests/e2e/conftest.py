@@ -7,10 +7,12 @@ what it gets from the provider itself.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from anthropic import Anthropic
 
+from tests.e2e import claude_code
 from tests.e2e.clients import PREFIXES, connect
 from tests.e2e.running import Gateway, Server
 
@@ -24,6 +26,12 @@ def _only_what_a_test_says() -> Iterator[None]:
         patch.setenv("NO_PROXY", "127.0.0.1")
         patch.setenv("no_proxy", "127.0.0.1")
         yield
+
+
+@pytest.fixture(scope="session")
+def program() -> Path:
+    """Claude Code; opt-in."""
+    return claude_code.fetched()
 
 
 @pytest.fixture(scope="session")

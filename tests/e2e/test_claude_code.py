@@ -1,17 +1,11 @@
 """Claude Code through the gateway to the sandbox: a turn of text, a turn with a tool, a broken primary, bad keys.
 
-Opt-in, because its program is 174 MB to fetch: ASBRU_E2E_CLAUDE_CODE=1 (as on CI). It is kept in the user's cache.
+Opt-in: ASBRU_E2E_CLAUDE_CODE=1.
 """
 
 from __future__ import annotations
 
 import json
-import os
-import platform
-import shutil
-import subprocess
-import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,47 +13,10 @@ from typing import Any
 import pytest
 
 from asbru.secrets import new_virtual_key
-from tests.e2e.running import Gateway, bare_environment
+from tests.e2e.claude_code import launch
+from tests.e2e.running import Gateway
 
-PACKAGE, VERSION = "@anthropic-ai/claude-code-linux-x64", "2.1.329"
-FETCH_S = 900
-RUN_S = 120
 KEY, NARROW = new_virtual_key(), new_virtual_key()
-QUIET = {
-    "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
-    "CLAUDE_CODE_DISABLE_BACKGROUND_TASKS": "1",
-    "DISABLE_AUTOUPDATER": "1",
-    "DISABLE_ERROR_REPORTING": "1",
-    "DISABLE_TELEMETRY": "1",
-    "IS_SANDBOX": "1",
-    # Nothing but loopback can be reached.
-    "HTTP_PROXY": "http://127.0.0.1:9",
-    "HTTPS_PROXY": "http://127.0.0.1:9",
-    "NO_PROXY": "127.0.0.1",
-}
-
-
-@pytest.fixture(scope="module")
-def program() -> Path:
-    """The program, fetched once for this user."""
-    if not os.environ.get("ASBRU_E2E_CLAUDE_CODE"):
-        pytest.skip("needs ASBRU_E2E_CLAUDE_CODE=1: it fetches Claude Code, 174 MB")
-    if (sys.platform, platform.machine()) != ("linux", "x86_64"):
-        pytest.skip("needs Linux on x86-64, which is what the package is for")
-    npm = shutil.which("npm")
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "asbru-tests"
-    kept = cache / f"claude-code-{VERSION}"
-    if not kept.exists():
-        if npm is None:
-            pytest.skip("needs npm, which is not installed here")
-        cache.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=cache) as fetched:
-            command = [npm, "pack", "--silent", f"{PACKAGE}@{VERSION}"]
-            packed = subprocess.run(command, cwd=fetched, capture_output=True, text=True, timeout=FETCH_S)
-            assert packed.returncode == 0, packed.stderr
-            shutil.unpack_archive(next(Path(fetched).glob("*.tgz")), fetched, filter="data")
-            (Path(fetched) / "package").rename(kept)
-    return kept / "claude"
 
 
 @pytest.fixture(scope="module")
@@ -86,16 +43,7 @@ def ask(
     credential: tuple[str, str] = ("ANTHROPIC_API_KEY", KEY),
 ) -> tuple[int, dict[str, Any]]:
     """One run of `claude -p`, in an empty home; its exit code and what it reports."""
-    name, key = credential
-    done = subprocess.run(
-        [program, "-p", "--output-format", "json", *arguments],
-        cwd=home,
-        env=bare_environment(home) | QUIET | {"ANTHROPIC_BASE_URL": url, name: key},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=RUN_S,
-    )
+    done = launch(program, url, home, "json", *arguments, credential=credential)
     assert done.stdout, done.stderr
     report: dict[str, Any] = json.loads(done.stdout)
     return done.returncode, report

@@ -46,6 +46,14 @@ def test_only_the_last_text_names_tools() -> None:
     assert calls(message) == ["get_weather"]
 
 
+def test_a_reminder_behind_the_users_text_names_none() -> None:
+    """Unless the user said nothing else."""
+    reminder: Json = {"type": "text", "text": "<system-reminder>\nYou have get_time.\n</system-reminder>"}
+    for before, called in (([{"type": "text", "text": "get_weather"}], "get_weather"), ([], "get_time")):
+        message = sandbox.answer(tools=[CITY, TIME], messages=[{"role": "user", "content": [*before, reminder]}])
+        assert calls(message) == [called]
+
+
 def test_parallel_calls_can_be_switched_off() -> None:
     for kind in ("auto", "any"):
         choice = {"type": kind, "disable_parallel_tool_use": True}

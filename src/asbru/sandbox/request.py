@@ -13,6 +13,9 @@ import msgspec
 
 from asbru.sandbox.ids import fingerprint
 
+REMINDER = "<system-reminder>"
+"""What Claude Code, and a translation of a system's turn, put around words in a user's turn that are not the user's."""
+
 
 class Block(msgspec.Struct, kw_only=True):
     """One content block of any type."""
@@ -156,8 +159,9 @@ class Request(msgspec.Struct, kw_only=True):
         return next((message for message in reversed(self.messages) if message.role == "user"), Message(role="user"))
 
     def last_text(self) -> str:
-        """What the user said last: the last text of the newest user message."""
-        return next((block.text for block in reversed(self.last_user().content) if block.type == "text"), "")
+        """What the user said last: the last text of the newest user message that is not a reminder of the system's."""
+        texts = [block.text for block in reversed(self.last_user().content) if block.type == "text"]
+        return next((text for text in texts if not text.startswith(REMINDER)), texts[0] if texts else "")
 
     def tool_results(self) -> list[Block]:
         """The tool results that the newest user message brings."""
