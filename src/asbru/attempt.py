@@ -14,7 +14,7 @@ import msgspec
 
 from asbru import translate
 from asbru.asked import Asked
-from asbru.call import EVENT_STREAM, Call
+from asbru.call import EVENT_STREAM, Call, recorded
 from asbru.dialects import whole
 from asbru.dialects.message_stream import StreamError
 from asbru.dialects.watch import MessageFacts, Watch, message_facts
@@ -107,6 +107,11 @@ class Answer:
     def feed(self, data: bytes) -> bytes:
         """Bytes of an upstream's stream, as the client's dialect has them."""
         return data if self.translation is None else self.translation.feed(data)
+
+    def fail(self, nonsense: StreamError) -> bytes:
+        """The last events of a stream that makes no sense any more."""
+        assert self.translation is not None
+        return self.translation.fail(nonsense)
 
     def end(self) -> bytes:
         """What the end of the upstream's stream makes of events."""
@@ -234,7 +239,7 @@ async def _judge(call: Call, request: Request, answer: Answer, own: bool) -> Non
         if name == b"content-type":
             content_type = value
         elif name in _REQUEST_IDS:
-            noted.upstream_request_id = value.decode("latin-1")
+            noted.upstream_request_id = recorded(value.decode("latin-1"))
     if request.raw and answer.status < 300:
         return
     if not response.inflate():
@@ -252,13 +257,13 @@ async def _judge(call: Call, request: Request, answer: Answer, own: bool) -> Non
             _as_asked(answer, streamed=False, stream=request.stream)
         return
     streamed = content_type.startswith(b"text/event-stream")
+    if streamed and request.whole:
+        raise UpstreamError("protocol", "the answer is a stream of events", responded=True)
     if streamed and not request.message:
         return  # a legacy completion's events: relayed unseen
     if streamed and request.stream:
         await _until_content(call, answer, own)
         return
-    if streamed and request.whole:
-        raise UpstreamError("protocol", "the answer is a stream of events", responded=True)
     answer.body = await response.read_all(MAX_MESSAGE_BYTES)
     if answer.translation is not None:
         answer.body = answer.translation.count(answer.body)
@@ -329,7 +334,12 @@ async def _until_content(call: Call, answer: Answer, own: bool) -> None:
         data = await answer.response.read()
         ended = not data
         size_bytes += len(data)
-        pending.append(watch.feed(answer.feed(data) if data else answer.end()))
+        try:
+            pending.append(watch.feed(answer.feed(data) if data else answer.end()))
+        except StreamError as nonsense:
+            pending.append(watch.feed(answer.fail(nonsense)))
+            if not watch.content:
+                raise
         if watch.early_error:
             raise _error_event(answer, watch, own)
     if ended and not watch.content:

@@ -12,6 +12,7 @@ from functools import lru_cache
 from asbru.attempt import Answer, Failure
 from asbru.call import MAX_LOSS_CHARS, Call, header_text
 from asbru.dialects import sse
+from asbru.dialects.message_stream import StreamError
 from asbru.dialects.watch import Watch, error_facts
 from asbru.errors import GatewayError, Headers, event
 from asbru.headers import downstream
@@ -59,6 +60,8 @@ def _note_served(call: Call, answer: Answer) -> None:
 @lru_cache(maxsize=1024)
 def _served_by(provider: str, model: str) -> tuple[tuple[bytes, bytes], ...]:
     name, shown = provider.encode("ascii"), header_text(model)
+    if not model:  # a batch, a file
+        return (b"x-asbru-provider", name), (b"x-bifrost-provider", name)
     return (
         (b"x-asbru-provider", name),
         (b"x-asbru-model", shown),
@@ -135,14 +138,19 @@ async def stream(call: Call, answer: Answer, watch: Watch) -> None:
         return exchange.put(events)
 
     def take(data: bytes) -> bool:
-        return pass_on(watch.feed(answer.feed(data)))
+        try:
+            events = answer.feed(data) if data else answer.end()
+        except StreamError as nonsense:
+            events = answer.fail(nonsense)
+            answer.response.close()
+        return pass_on(watch.feed(events))
 
     try:
         if not pass_on(answer.pending):
             await exchange.room()
         while not await answer.response.pour(take):
             await exchange.room()
-        pass_on(watch.feed(answer.end()))
+        take(b"")
         if watch.complete:
             pass_on(watch.flush())
         elif watch.error is None:

@@ -16,7 +16,7 @@ import msgspec
 
 from asbru.asked import Asked
 from asbru.call import MAX_LOSS_CHARS, Call, header_text
-from asbru.dialects import by_url, messages, splice
+from asbru.dialects import by_url, messages, splice, sse
 from asbru.dialects.able import refuse_unable
 from asbru.dialects.by_url import Wanted
 from asbru.dialects.codec import Codec, Context, Decoder, Envelope, Fault, Sent, Unwrapper
@@ -68,7 +68,12 @@ class Translation(ABC):
 
     @abstractmethod
     def feed(self, data: bytes) -> bytes:
-        """Bytes of a streamed answer -> Anthropic events; ends with an error event where they make no sense."""
+        """Bytes of a streamed answer -> Anthropic events; raises `StreamError` where they make no sense."""
+
+    def fail(self, nonsense: StreamError) -> bytes:
+        """The last events of a stream that has begun and then made no sense."""
+        error = {"type": nonsense.type, "message": nonsense.message}
+        return sse.encode(b"error", msgspec.json.encode({"type": "error", "error": error}))
 
     @abstractmethod
     def end(self) -> bytes:
@@ -121,12 +126,13 @@ class _Translated(Translation):
     def feed(self, data: bytes) -> bytes:
         if self._decoder is None:
             self._decoder = self._codec.decoder(self._context)
-        decoder = self._decoder
-        try:
-            return decoder.feed(data)
-        except StreamError as error:
-            decoder.stream.fail(error.type, error.message)
-            return decoder.stream.take()
+        return self._decoder.feed(data)
+
+    def fail(self, nonsense: StreamError) -> bytes:
+        assert self._decoder is not None
+        stream = self._decoder.stream
+        stream.fail(nonsense.type, nonsense.message)
+        return stream.take()  # with what came before
 
     def end(self) -> bytes:
         if self._decoder is None:
