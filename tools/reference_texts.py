@@ -118,7 +118,7 @@ RESPONSE_HEADERS: Final = {
     "x-asbru-model": "the model that served, as the provider was asked for it",
     "x-asbru-attempts": "every attempt with its outcome: `anthropic/claude-x 529 812ms; eu/claude-x 200 640ms`",
     "x-asbru-upstream-ms": "the time the provider took",
-    "x-asbru-overhead-us": "the time the gateway took itself",
+    "x-asbru-overhead-us": "the time the gateway took itself: without the client's upload, the upstreams and the waits before retries",
     "x-asbru-cost-usd": "what it cost, where the price is known; not on streams",
     "x-asbru-estimate": "`true` on a token count that the provider cannot give and the gateway estimated",
     "x-asbru-loss": "on translated answers: what the provider's dialect could not carry, or `none`",
@@ -148,8 +148,8 @@ Where it depends on the host or the model of one dialect, the table says what ho
 and the request's losses say what became of this request. Names with a `+` are hosts that serve the Messages API in an
 envelope of their own: those requests are not translated, so only what such a host does not take is listed for it.
 
-Images and PDFs by URL, where a table says refused or the host fetches none, are emulated if the operator lets the gateway
-[fetch](../how-to/providers.md#images-and-pdfs-by-url) them: they go on as base64.
+Images and PDFs by URL, where a table says refused or the host fetches none, are emulated if the operator lets the
+gateway [fetch](../how-to/providers.md#images-and-pdfs-by-url) them: they go on as base64.
 """
 
 ERRORS_BEFORE: Final = """
