@@ -61,9 +61,9 @@ async def _candidate(
     policy = gateway.table.providers[target.provider]
     settings = gateway.config.providers[target.provider]
     breakers = gateway.breakers
-    pause_s = breakers.check(target.provider, target.model, loop.time())
-    if pause_s is not None:
-        failures.append(_skipped(target, index, pause_s))
+    wait_s, probe = breakers.check(target.provider, target.model, loop.time())
+    if wait_s is not None:
+        failures.append(_skipped(target, index, wait_s))
         raise failures[-1]
     tried: set[str] = set()
     retries = 0
@@ -98,7 +98,7 @@ async def _candidate(
                     gateway.cooldowns.cool(target.provider, key.name, loop.time(), decision.cool_s)
                 if decision.counts:
                     settled = True
-                    breakers.failure(target.provider, target.model, loop.time(), policy.breaker)
+                    breakers.failure(target.provider, target.model, probe, loop.time(), policy.breaker)
                 if decision.action in ("stop", "next_candidate"):
                     failure.final = decision.action == "stop"
                     raise
@@ -118,7 +118,7 @@ async def _candidate(
         if retrying:
             gateway.budget.release()
         if not settled:
-            breakers.abandon(target.provider, target.model)
+            breakers.abandon(target.provider, target.model, probe)
 
 
 def _key(call: Call, target: Target, index: int, tried: Collection[str]) -> Key | None:

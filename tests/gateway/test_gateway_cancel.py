@@ -16,6 +16,7 @@ from tests.gateway.provider import (
     BLOCK,
     EVENTS,
     HELLO,
+    MESSAGE,
     MODEL,
     START,
     Nowhere,
@@ -258,6 +259,37 @@ def test_a_probe_whose_client_went_away_lets_the_next_one_probe() -> None:
                         client.cut()
                         await turn.gone()
                         await gateway.quiet()
+
+    run(main())
+
+
+def test_a_client_that_leaves_while_another_s_probe_is_out_does_not_let_a_second_one_go() -> None:
+    async def main() -> None:
+        async with Upstream() as a:
+            a.by_hand = True
+            breaker = {"failures": 1, "pause_s": 0.01, "max_pause_s": 0.01}
+            async with (
+                serving(providers(a, max_retries=0, breaker=breaker)) as gateway,
+                await Client.open(gateway) as old,
+                await Client.open(gateway) as failing,
+                await Client.open(gateway) as probing,
+            ):
+                breakers, loop = gateway.app.gateway.breakers, asyncio.get_running_loop()
+                await old.send(asked())
+                old_turn = await a.turn()
+                await failing.send(asked())
+                await (await a.turn()).answer(500, error_body(), (b"retry-after", b"99"))
+                assert (await failing.reply()).status == 500
+                await until(lambda: breakers.peek("a", MODEL, loop.time()) is None)
+                await probing.send(asked())
+                probe = await a.turn()
+                old.cut()
+                await old_turn.gone()
+                await until(lambda: gateway.app.gateway.budget.in_flight == 1)
+                assert breakers.peek("a", MODEL, loop.time()) is not None
+                await probe.answer(200, MESSAGE)
+                assert (await probing.reply()).status == 200
+                assert breakers.peek("a", MODEL, loop.time()) is None
 
     run(main())
 

@@ -18,8 +18,8 @@ def opened(now: float = 0.0) -> Breakers:
     """Breakers with one that has just opened."""
     breakers = Breakers()
     for _ in range(SETTINGS.failures):
-        assert breakers.check(*HERE, now) is None
-        breakers.failure(*HERE, now, SETTINGS)
+        assert breakers.check(*HERE, now).wait_s is None
+        breakers.failure(*HERE, 0, now, SETTINGS)
     return breakers
 
 
@@ -29,129 +29,175 @@ def opened(now: float = 0.0) -> Breakers:
 def test_health_costs_no_entry() -> None:
     breakers = Breakers()
     for _ in range(10):
-        assert breakers.check(*HERE, 0.0) is None
+        assert breakers.check(*HERE, 0.0).wait_s is None
         breakers.success(*HERE)
-        breakers.abandon(*HERE)
+        breakers.abandon(*HERE, 0)
     assert len(breakers) == 0
 
 
 def test_failures_in_a_row_open_it() -> None:
     breakers = Breakers()
     for count in range(1, 4):
-        assert breakers.check(*HERE, 0.0) is None
-        breakers.failure(*HERE, 0.0, SETTINGS)
+        assert breakers.check(*HERE, 0.0).wait_s is None
+        breakers.failure(*HERE, 0, 0.0, SETTINGS)
         assert (breakers.peek(*HERE, 0.0) is not None) is (count == 3)
-    assert breakers.check(*HERE, 0.0) == 1.0
-    assert breakers.check(*HERE, 0.75) == 0.25
+    assert breakers.check(*HERE, 0.0).wait_s == 1.0
+    assert breakers.check(*HERE, 0.75).wait_s == 0.25
 
 
 def test_a_success_in_between_starts_the_row_anew() -> None:
     breakers = Breakers()
     for outcome in "ff.ff.ff":
         if outcome == "f":
-            breakers.failure(*HERE, 0.0, SETTINGS)
+            breakers.failure(*HERE, 0, 0.0, SETTINGS)
         else:
             breakers.success(*HERE)
             assert len(breakers) == 0
-    assert breakers.check(*HERE, 0.0) is None
+    assert breakers.check(*HERE, 0.0).wait_s is None
 
 
 def test_an_abandoned_request_neither_breaks_nor_adds_to_the_row() -> None:
     breakers = Breakers()
     for outcome in "f.f.f":
-        assert breakers.check(*HERE, 0.0) is None
+        assert breakers.check(*HERE, 0.0).wait_s is None
         if outcome == "f":
-            breakers.failure(*HERE, 0.0, SETTINGS)
+            breakers.failure(*HERE, 0, 0.0, SETTINGS)
         else:
-            breakers.abandon(*HERE)
-    assert breakers.check(*HERE, 0.0) == 1.0
+            breakers.abandon(*HERE, 0)
+    assert breakers.check(*HERE, 0.0).wait_s == 1.0
 
 
 def test_models_and_providers_are_apart() -> None:
     breakers = opened()
-    assert breakers.check("p", "other", 0.0) is None
-    assert breakers.check("other", "m", 0.0) is None
-    assert breakers.check(*HERE, 0.0) is not None
+    assert breakers.check("p", "other", 0.0).wait_s is None
+    assert breakers.check("other", "m", 0.0).wait_s is None
+    assert breakers.check(*HERE, 0.0).wait_s is not None
 
 
 def test_after_the_pause_one_probe_goes() -> None:
     breakers = opened()
-    assert breakers.check(*HERE, 0.999) is not None
+    assert breakers.check(*HERE, 0.999).wait_s is not None
     assert breakers.peek(*HERE, 1.0) is None
     assert breakers.peek(*HERE, 1.0) is None  # looking takes no slot
-    assert breakers.check(*HERE, 1.0) is None
+    assert breakers.check(*HERE, 1.0).wait_s is None
     for _ in range(3):
-        assert breakers.check(*HERE, 1.0) == 1.0
+        assert breakers.check(*HERE, 1.0).wait_s == 1.0
         assert breakers.peek(*HERE, 1.0) == 1.0
 
 
 def test_a_probe_s_success_closes_it() -> None:
     breakers = opened()
-    assert breakers.check(*HERE, 1.0) is None
+    assert breakers.check(*HERE, 1.0).wait_s is None
     breakers.success(*HERE)
     assert len(breakers) == 0
-    assert breakers.check(*HERE, 1.0) is None
-    assert breakers.check(*HERE, 1.0) is None
+    assert breakers.check(*HERE, 1.0).wait_s is None
+    assert breakers.check(*HERE, 1.0).wait_s is None
 
 
 def test_failed_probes_double_the_pause_up_to_its_most() -> None:
     breakers, now = opened(), 0.0
     for pause_s in (1.0, 2.0, 4.0, 5.0, 5.0):
-        assert breakers.check(*HERE, now) == pause_s
+        assert breakers.check(*HERE, now).wait_s == pause_s
         now += pause_s
-        assert breakers.check(*HERE, now) is None
-        breakers.failure(*HERE, now, SETTINGS)
+        wait_s, probe = breakers.check(*HERE, now)
+        assert wait_s is None
+        breakers.failure(*HERE, probe, now, SETTINGS)
 
 
 def test_after_it_closed_the_pause_is_the_first_one_again() -> None:
     breakers = opened()
-    assert breakers.check(*HERE, 1.0) is None
-    breakers.failure(*HERE, 1.0, SETTINGS)
-    assert breakers.check(*HERE, 3.0) is None
+    breakers.failure(*HERE, breakers.check(*HERE, 1.0).probe, 1.0, SETTINGS)
+    assert breakers.check(*HERE, 3.0).wait_s is None
     breakers.success(*HERE)
     for _ in range(3):
-        breakers.failure(*HERE, 4.0, SETTINGS)
-    assert breakers.check(*HERE, 4.0) == 1.0
+        breakers.failure(*HERE, 0, 4.0, SETTINGS)
+    assert breakers.check(*HERE, 4.0).wait_s == 1.0
 
 
 def test_a_probe_whose_client_went_away_gives_its_slot_back() -> None:
     breakers = opened()
-    assert breakers.check(*HERE, 1.0) is None
-    breakers.abandon(*HERE)
-    assert breakers.check(*HERE, 1.0) is None
-    assert breakers.check(*HERE, 1.0) is not None
+    breakers.abandon(*HERE, breakers.check(*HERE, 1.0).probe)
+    assert breakers.check(*HERE, 1.0).wait_s is None
+    assert breakers.check(*HERE, 1.0).wait_s is not None
 
 
 def test_a_probe_that_is_never_heard_of_again_loses_its_slot() -> None:
     breakers = opened()
-    assert breakers.check(*HERE, 1.0) is None
-    assert breakers.check(*HERE, 60.5) == 0.5
-    assert breakers.check(*HERE, 61.0) is None
+    assert breakers.check(*HERE, 1.0).wait_s is None
+    assert breakers.check(*HERE, 60.5).wait_s == 0.5
+    assert breakers.check(*HERE, 61.0).wait_s is None
+
+
+def test_only_the_probe_is_told_that_it_is_one() -> None:
+    breakers = Breakers()
+    assert breakers.check(*HERE, 0.0) == (None, 0)
+    breakers.failure(*HERE, 0, 0.0, SETTINGS)
+    assert breakers.check(*HERE, 0.0) == (None, 0)
+    breakers = opened()
+    assert breakers.check(*HERE, 0.5) == (0.5, 0)
+    assert breakers.check(*HERE, 1.0).probe
+    assert breakers.check(*HERE, 1.0).probe == 0
+
+
+def test_other_requests_ends_while_a_probe_is_out_are_not_taken_for_its_own() -> None:
+    breakers = opened()
+    probe = breakers.check(*HERE, 1.0).probe
+    breakers.failure(*HERE, 0, 1.25, SETTINGS)
+    breakers.abandon(*HERE, 0)
+    assert breakers.check(*HERE, 1.5) == (1.0, 0), "the slot is the probe's, and the pause has not grown"
+    breakers.failure(*HERE, probe, 1.5, SETTINGS)
+    assert breakers.check(*HERE, 1.5) == (2.0, 0)
+    breakers.failure(*HERE, probe, 1.5, SETTINGS)
+    assert breakers.check(*HERE, 1.5) == (2.0, 0), "its retries after that are no probes"
+
+
+def test_a_probe_that_lost_its_slot_ends_no_other_s_but_may_still_close() -> None:
+    breakers = opened()
+    late, later = breakers.check(*HERE, 1.0).probe, breakers.check(*HERE, 61.0).probe
+    assert late != later
+    breakers.failure(*HERE, late, 61.0, SETTINGS)
+    breakers.abandon(*HERE, late)
+    assert breakers.check(*HERE, 61.0) == (1.0, 0)
+    breakers.success(*HERE)
+    assert breakers.check(*HERE, 61.0) == (None, 0)
+
+
+def test_no_two_probes_have_one_number() -> None:
+    breakers = opened()
+    first = breakers.check(*HERE, 1.0).probe
+    breakers.success(*HERE)
+    for _ in range(SETTINGS.failures):
+        breakers.failure(*HERE, 0, 2.0, SETTINGS)
+    second = breakers.check(*HERE, 3.0).probe
+    breakers.failure(*HERE, first, 3.0, SETTINGS)
+    breakers.abandon(*HERE, first)
+    assert second != first
+    assert breakers.peek(*HERE, 3.0) is not None
 
 
 def test_failures_of_requests_from_before_it_opened_change_nothing() -> None:
     breakers = opened()
     for now in (0.0, 0.5, 1.5):
-        breakers.failure(*HERE, now, SETTINGS)
-    assert breakers.check(*HERE, 0.75) == 0.25
-    assert breakers.check(*HERE, 1.5) is None
+        breakers.failure(*HERE, 0, now, SETTINGS)
+    assert breakers.check(*HERE, 0.75).wait_s == 0.25
+    assert breakers.check(*HERE, 1.5).wait_s is None
 
 
 def test_one_failure_may_be_enough_and_a_first_pause_is_never_above_the_most() -> None:
     breakers = Breakers()
-    breakers.failure(*HERE, 10.0, Breaker(failures=1, pause_s=30.0, max_pause_s=20.0))
-    assert breakers.check(*HERE, 10.0) == 20.0
+    breakers.failure(*HERE, 0, 10.0, Breaker(failures=1, pause_s=30.0, max_pause_s=20.0))
+    assert breakers.check(*HERE, 10.0).wait_s == 20.0
 
 
 def test_breakers_are_bounded_and_the_oldest_goes() -> None:
     breakers = Breakers(limit=100)
     for number in range(1000):
-        breakers.failure("p", f"made-up-{number}", 0.0, Breaker(failures=1))
-        breakers.failure(*HERE, 0.0, Breaker(failures=1))
+        breakers.failure("p", f"made-up-{number}", 0, 0.0, Breaker(failures=1))
+        breakers.failure(*HERE, 0, 0.0, Breaker(failures=1))
     assert len(breakers) == 100
-    assert breakers.check(*HERE, 0.0) is not None
-    assert breakers.check("p", "made-up-0", 0.0) is None
-    assert breakers.check("p", "made-up-999", 0.0) is not None
+    assert breakers.check(*HERE, 0.0).wait_s is not None
+    assert breakers.check("p", "made-up-0", 0.0).wait_s is None
+    assert breakers.check("p", "made-up-999", 0.0).wait_s is not None
 
 
 # Breakers, whatever happens
@@ -164,7 +210,8 @@ class BreakerMachine(RuleBasedStateMachine):
         super().__init__()
         self.breakers = Breakers()
         self.now = 0.0
-        self.out = 0
+        self.out: list[int] = []
+        """Of every request that is on its way: its probe's number, or 0."""
 
     @rule(seconds=st.floats(0.01, 10))
     def wait(self, seconds: float) -> None:
@@ -173,22 +220,27 @@ class BreakerMachine(RuleBasedStateMachine):
     @rule()
     def request(self) -> None:
         peeked = self.breakers.peek(*HERE, self.now)
-        checked = self.breakers.check(*HERE, self.now)
-        assert checked == peeked
-        if checked is None:
-            self.out += 1
+        wait_s, probe = self.breakers.check(*HERE, self.now)
+        assert wait_s == peeked
+        if wait_s is None:
+            self.out.append(probe)
+        if probe:
+            assert self.breakers.peek(*HERE, self.now) is not None, "one probe at a time"
 
-    @precondition(lambda self: self.out > 0)
-    @rule(end=st.sampled_from(["success", "failure", "abandon", "lost"]))
-    def end(self, end: Literal["success", "failure", "abandon", "lost"]) -> None:
-        self.out -= 1
+    @precondition(lambda self: bool(self.out))
+    @rule(end=st.sampled_from(["success", "failure", "abandon", "lost"]), data=st.data())
+    def end(self, end: Literal["success", "failure", "abandon", "lost"], data: st.DataObject) -> None:
+        probe = self.out.pop(data.draw(st.integers(0, len(self.out) - 1)))
+        was_s = self.breakers.peek(*HERE, self.now)
         if end == "success":
             self.breakers.success(*HERE)
             assert self.breakers.peek(*HERE, self.now) is None
         elif end == "failure":
-            self.breakers.failure(*HERE, self.now, SETTINGS)
+            self.breakers.failure(*HERE, probe, self.now, SETTINGS)
         elif end == "abandon":
-            self.breakers.abandon(*HERE)
+            self.breakers.abandon(*HERE, probe)
+        if was_s is not None and not probe and end != "success":
+            assert self.breakers.peek(*HERE, self.now) == was_s
 
     @invariant()
     def a_refusal_says_a_wait_that_is_short_and_not_nothing(self) -> None:

@@ -8,11 +8,14 @@ seconds.
     closed     failures in a row are counted; at ``settings.failures`` it opens. A success forgets everything.
     open       nothing goes there until the pause is over: ``pause_s``, doubling with each failed probe to
                ``max_pause_s``.
-    half-open  one request goes there, the probe. Its success closes, its failure opens again, its end without either
-               (`abandon`) lets the next request probe. A probe that is never heard of again loses its slot in time.
+    half-open  one request goes there, the probe. Its failure opens again, its end without either (`abandon`) lets the
+               next request probe. A probe that is never heard of again loses its slot in time.
 
-Every `check` that let a request go must be followed by exactly one of `success` (at the first content, not at the end
-of a long stream), `failure` (when the retry decision says that it counts) and `abandon`. Client faults, 429s and
+While it is not closed the failures and ends of other requests, on their way since before, change nothing; any success
+closes, as content is proof whoever it is for. `check` says who is the probe, which is to be said again at the end.
+
+Every `check` that let a request go must be followed by `success` (at the first content, not at the end of a long
+stream), by `failure` (as often as the retry decision says that it counts) or by `abandon`. Client faults, 429s and
 refused credentials are none of a breaker's business: they end in `abandon`. A provider's only candidate has a breaker
 like any other: it fails fast instead of making every request wait for the same time-out.
 
@@ -48,10 +51,22 @@ class Recent(OrderedDict[K, V], Generic[K, V]):
             self.popitem(last=False)
 
 
+class Turn(NamedTuple):
+    """What `Breakers.check` says to a request."""
+
+    wait_s: float | None
+    """None: go. Otherwise how long until it makes sense to ask again."""
+    probe: int = 0
+    """The number of the probe that the request is; 0 for any other request."""
+
+
+_GO = Turn(None)
+
+
 class _Breaker:
     """The breaker of one provider and model that has failed lately. It is open while ``pause_s`` is not 0."""
 
-    __slots__ = ("failures", "open_until", "pause_s", "probe_until")
+    __slots__ = ("failures", "open_until", "pause_s", "probe", "probe_until")
 
     def __init__(self) -> None:
         self.failures = 0
@@ -60,8 +75,10 @@ class _Breaker:
         """The present pause; 0 while closed."""
         self.open_until = 0.0
         """When a probe may go; means nothing while closed."""
-        self.probe_until: float | None = None
-        """While a probe is out: when its slot is given to another."""
+        self.probe = 0
+        """The probe that is out; 0 while none is."""
+        self.probe_until = 0.0
+        """When its slot is given to another; means nothing while none is out."""
 
     def wait_s(self, now: float) -> float | None:
         """None when a request may go; otherwise when to ask again."""
@@ -69,7 +86,7 @@ class _Breaker:
             return None
         if now < self.open_until:
             return self.open_until - now
-        if self.probe_until is not None and now < self.probe_until:
+        if self.probe and now < self.probe_until:
             return min(self.pause_s, self.probe_until - now)
         return None
 
@@ -77,27 +94,34 @@ class _Breaker:
 class Breakers:
     """The breakers of all candidates."""
 
-    __slots__ = ("_failing",)
+    __slots__ = ("_failing", "_probes")
 
     def __init__(self, limit: int = 10_000) -> None:
         self._failing: Recent[tuple[str, str], _Breaker] = Recent(limit)
+        self._probes = 0
+        """How many there have been, of all candidates: no two have one number."""
 
     def __len__(self) -> int:
         """How many candidates failed lately."""
         return len(self._failing)
 
-    def check(self, provider: str, model: str, now: float) -> float | None:
-        """None: go (perhaps as the probe: report how it went). Otherwise the seconds until it makes sense to ask."""
+    def check(self, provider: str, model: str, now: float) -> Turn:
+        """Whether a request may go, and if so, whether as the probe."""
         breaker = self._failing.get((provider, model))
         if breaker is None:
-            return None
+            return _GO
         wait_s = breaker.wait_s(now)
-        if wait_s is None and breaker.pause_s:
-            breaker.probe_until = now + _MAX_PROBE_S
-        return wait_s
+        if wait_s is not None:
+            return Turn(wait_s)
+        if not breaker.pause_s:
+            return _GO
+        self._probes += 1
+        breaker.probe = self._probes
+        breaker.probe_until = now + _MAX_PROBE_S
+        return Turn(None, breaker.probe)
 
     def peek(self, provider: str, model: str, now: float) -> float | None:
-        """What `check` would say, for lists and dry runs: takes no probe's slot."""
+        """The wait that `check` would say, for lists and dry runs: takes no probe's slot."""
         breaker = self._failing.get((provider, model))
         return None if breaker is None else breaker.wait_s(now)
 
@@ -105,12 +129,12 @@ class Breakers:
         """It answered: closed, and nothing held against it."""
         self._failing.pop((provider, model), None)
 
-    def failure(self, provider: str, model: str, now: float, settings: config.Breaker) -> None:
-        """It failed in a way that counts. Failures of requests that were on their way when it opened change nothing."""
+    def failure(self, provider: str, model: str, probe: int, now: float, settings: config.Breaker) -> None:
+        """It failed in a way that counts; ``probe`` as `check` said."""
         key = provider, model
         breaker = self._failing.get(key) or _Breaker()
         self._failing[key] = breaker
-        if breaker.pause_s and breaker.probe_until is None:
+        if breaker.pause_s and (not probe or probe != breaker.probe):
             return
         breaker.failures += 1
         if breaker.pause_s:
@@ -119,14 +143,14 @@ class Breakers:
             breaker.pause_s = min(settings.pause_s, settings.max_pause_s)
         else:
             return
-        breaker.probe_until = None
+        breaker.probe = 0
         breaker.open_until = now + breaker.pause_s
 
-    def abandon(self, provider: str, model: str) -> None:
-        """It ended without telling anything, as when its client went away: a probe gives its slot back."""
+    def abandon(self, provider: str, model: str, probe: int) -> None:
+        """It ended without telling anything, as when its client went away: the probe gives its slot back."""
         breaker = self._failing.get((provider, model))
-        if breaker is not None:
-            breaker.probe_until = None
+        if breaker is not None and breaker.probe == probe:
+            breaker.probe = 0
 
 
 class Cooldowns:
