@@ -89,15 +89,23 @@ class Call:
         self.principal = self.gateway.auth.identify(self.exchange.headers, record.started_unix_ms / 1000)
         record.principal = self.principal.name
         record.dimensions = ingress.dimensions
-        record.session_id = ingress.session
+        record.session_id = recorded(ingress.session)
         if self.principal.direct is not None:
             self.own_key = Key(OWN_KEY, OWN_KEY, self.principal.direct, 1.0, _ANY, _NONE, {})
         if b"x-bf-api-key" in said or b"x-bf-api-key-id" in said:
             self.pin = ingress.text(b"x-bf-api-key") or ingress.text(b"x-bf-api-key-id")
         if b"x-claude-code-agent-id" in said:
-            record.agent_id = ingress.text(b"x-claude-code-agent-id")
+            record.agent_id = recorded(ingress.text(b"x-claude-code-agent-id"))
         if b"x-claude-code-parent-agent-id" in said:
-            record.parent_agent_id = ingress.text(b"x-claude-code-parent-agent-id")
+            record.parent_agent_id = recorded(ingress.text(b"x-claude-code-parent-agent-id"))
+
+    async def body(self, limit_bytes: int) -> bytes:
+        """The request's body, as `Exchange.body`; the time it takes is the client's."""
+        began = monotonic()
+        try:
+            return await self.exchange.body(limit_bytes)
+        finally:
+            self.waited_s += monotonic() - began
 
     def targets(self, model: str, fallbacks: Sequence[str] = ()) -> list[Target]:
         """Where a model's name leads for this caller, in order; raises `GatewayError` when nowhere."""
@@ -208,8 +216,17 @@ class Call:
 
 
 def attempt_line(attempt: Attempt) -> bytes:
-    """One attempt as ``x-asbru-attempts`` shows it: ``anthropic/claude-x 529 812ms``."""
-    return header_text(f"{attempt.provider}/{attempt.model} {attempt.outcome} {attempt.duration_ms:.0f}ms")
+    """One attempt as ``x-asbru-attempts`` shows it: ``anthropic/claude-x 529 812ms``; a file's has no model."""
+    candidate = f"{attempt.provider}/{attempt.model}" if attempt.model else attempt.provider
+    return header_text(f"{candidate} {attempt.outcome} {attempt.duration_ms:.0f}ms")
+
+
+MAX_ID_CHARS = 256
+
+
+def recorded(identity: str | None) -> str | None:
+    """An id from outside, of a length that a Record may hold."""
+    return identity if identity is None else identity[:MAX_ID_CHARS]
 
 
 _UNPRINTABLE = bytes(byte if 0x20 <= byte < 0x7F else ord("?") for byte in range(256))

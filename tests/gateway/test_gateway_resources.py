@@ -199,7 +199,7 @@ def test_an_id_is_looked_for_at_every_provider_the_caller_may_use(path: str) -> 
             async with serving(providers(a, b, c, d) | {"virtual_keys": keys}) as gateway:
                 reply = await ask(gateway, None, path, x_bf_vk=VIRTUAL_KEY)
                 assert (reply.status, reply.body) == (200, b"{}")
-                assert [name.partition("/")[0] for name in reply.attempts] == ["a", "b", "c"]
+                assert reply.attempts == ["a 404", "b 404", "c 200"]
             assert [turn.target for turn in c.seen] == [path.encode()]
 
     run(main())
@@ -224,6 +224,18 @@ def test_a_list_is_the_default_providers() -> None:
         async with Upstream(answers(404, error_body())) as a, Upstream() as b, serving(providers(a, b)) as gateway:
             assert (await ask(gateway, None, "/v1/files?limit=2")).status == 404
             assert a.seen[0].target == b"/v1/files?limit=2"
+
+    run(main())
+
+
+@pytest.mark.parametrize("status", [200, 404])
+def test_no_header_speaks_of_a_model_where_there_is_none(status: int) -> None:
+    async def main() -> None:
+        async with Upstream(answers(status, b"{}")) as a, serving(providers(a)) as gateway:
+            reply = await ask(gateway, None, "/v1/files")
+            assert reply.attempts == [f"a {status}"]
+            assert reply.value(b"x-asbru-provider") == reply.value(b"x-bifrost-provider") == "a"
+            assert reply.values(b"x-asbru-model") == reply.values(b"x-bifrost-resolved-model") == []
 
     run(main())
 
