@@ -109,7 +109,9 @@ async def _candidate(
                 gateway.budget.acquire()
                 retrying = True
                 if decision.delay_s:
+                    began = loop.time()
                     await asyncio.sleep(decision.delay_s)
+                    call.waited_s += loop.time() - began
             else:
                 settled = True
                 breakers.success(target.provider, target.model)

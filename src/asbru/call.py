@@ -57,6 +57,7 @@ class Call:
         "request_id",
         "started",
         "streaming",
+        "waited_s",
     )
 
     def __init__(self, exchange: Exchange, gateway: Gateway) -> None:
@@ -80,6 +81,8 @@ class Call:
         """The stored key that the request insists on, or that its thread lives at."""
         self.streaming = False
         """The response is an event stream, so that an error can still be said in it."""
+        self.waited_s = 0.0
+        """For the client's body, and before other tries."""
         self._heartbeat: Heartbeat | None = None
 
     def identify(self) -> None:
@@ -173,9 +176,9 @@ class Call:
         return [(b"x-asbru-attempts", line) for line in (lines if failed else [b"; ".join(lines)])]
 
     def overhead_us(self) -> int:
-        """Our own time so far, waits for upstreams left out."""
-        waited_ms = sum(attempt.duration_ms for attempt in self.record.attempts)
-        return max(0, int((monotonic() - self.started) * 1e6 - waited_ms * 1e3))
+        """Our own time so far, waits for the client's body, for upstreams and before other tries left out."""
+        upstream_ms = sum(attempt.duration_ms for attempt in self.record.attempts)
+        return max(0, int((monotonic() - self.started - self.waited_s) * 1e6 - upstream_ms * 1e3))
 
     async def refuse(self, error: GatewayError) -> None:
         """Answer with an error of our own."""

@@ -57,7 +57,7 @@ def providers(call: Call) -> list[Target]:
 async def create_batch(call: Call, match: Match) -> None:
     """A batch: every request's model is allowed and renamed as a message's would be; all must go to one provider."""
     call.require_json()
-    body = await call.exchange.body(call.gateway.config.server.max_batch_body_bytes)
+    body = await call.body(call.gateway.config.server.max_batch_body_bytes)
     try:
         models = await call.loop.run_in_executor(None, splice.batch_models, body)  # it may be hundreds of megabytes
     except splice.SpliceError as error:

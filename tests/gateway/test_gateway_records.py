@@ -25,6 +25,7 @@ from tests.gateway.provider import (
 )
 from tests.gateway.support import (
     Client,
+    Reply,
     ask,
     asked,
     providers,
@@ -373,5 +374,54 @@ def test_a_drain_lets_running_streams_finish() -> None:
             assert (await reply.rest()).body == START + BLOCK + b"".join(EVENTS[3:])
             await stopping
         assert gateway.records[0]["usage_complete"] is True
+
+    run(main())
+
+
+def test_ids_are_bounded() -> None:
+    async def main() -> None:
+        long = "i" * 1000
+        names = ("session", "agent", "parent_agent")
+        said = {f"x_claude_code_{name}_id": long for name in names}
+        play = answers(200, MESSAGE, (b"request-id", long.encode()))
+        async with Upstream(play) as a, serving(providers(a)) as gateway:
+            reply = await ask(gateway, asked(), **said)
+            assert reply.value(b"request-id") == long, "the client gets it as it came"
+        (record,) = gateway.records
+        kept = [record[f"{name}_id"] for name in names] + [record["attempts"][0]["upstream_request_id"]]
+        assert kept == ["i" * 256] * 4
+
+    run(main())
+
+
+def own_ms(reply: Reply) -> float:
+    return int(reply.value(b"x-asbru-overhead-us") or "") / 1e3
+
+
+def test_the_time_a_client_takes_for_its_body_is_not_the_gateway_s() -> None:
+    async def main() -> None:
+        async with Upstream(answers()) as a, serving(providers(a)) as gateway, await Client.open(gateway) as client:
+            data = request(asked(), "/v1/messages")
+            await client.write(data[:-1])
+            await until(lambda: gateway.app.gateway.budget.in_flight == 1)
+            slow_until = time.monotonic() + 0.1
+            await until(lambda: time.monotonic() > slow_until)
+            await client.write(data[-1:])
+            reply = await client.reply()
+        (record,) = gateway.records
+        assert own_ms(reply) <= record["duration_ms"] - record["upstream_ms"] - 99
+
+    run(main())
+
+
+def test_the_wait_before_another_try_is_not_the_gateway_s() -> None:
+    async def main() -> None:
+        busy = answers(529, error_body(), (b"retry-after-ms", b"100"))
+        async with Upstream(busy, answers()) as a, serving(providers(a)) as gateway:
+            reply = await ask(gateway, asked())
+        (record,) = gateway.records
+        upstream_ms = sum(attempt["duration_ms"] for attempt in record["attempts"])
+        assert len(record["attempts"]) == 2
+        assert own_ms(reply) <= record["duration_ms"] - upstream_ms - 95  # the loop's clock counts whole milliseconds
 
     run(main())
