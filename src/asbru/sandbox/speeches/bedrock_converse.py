@@ -19,7 +19,7 @@ from asbru.sandbox.answers import ApiError, Reply
 from asbru.sandbox.request import read
 from asbru.sandbox.script import Answer
 from asbru.sandbox.server_tools import Json
-from asbru.sandbox.shape import Misfit
+from asbru.sandbox.shape import Misfit, many, text
 from asbru.sandbox.speech import Heard
 from asbru.sandbox.speeches import bedrock, bedrock_converse_answer, bedrock_fields, bedrock_invoke, bedrock_rules
 from asbru.sandbox.speeches.bedrock_rules import listed, table
@@ -84,8 +84,10 @@ def _check(messages: Json, model: str) -> None:
         if bedrock.family_of(model) != "claude":
             conversation.signatures(read(messages), models.profile_of(name.model))
             return
-        betas = messages.get("anthropic_beta")
-        caller = validate.Caller(validate.VERSIONS[0], frozenset(betas if isinstance(betas, list) else ()))
+        betas = messages.get("anthropic_beta", [])
+        many(text())(betas, ("anthropic_beta",))
+        assert isinstance(betas, list)
+        caller = validate.Caller(validate.VERSIONS[0], frozenset(betas))
         own = {key: value for key, value in messages.items() if key != "anthropic_beta"}
         checked = validate.shaped(own, request_fields.MESSAGE, caller)
         validate.message(checked, models.profile_of(name.model), caller, ())
@@ -274,5 +276,7 @@ def _output(config: Json) -> Json:
             raise bedrock.refused(
                 "The schema of outputConfig.textFormat.structure.jsonSchema is not valid JSON."
             ) from None
+        if not isinstance(schema, dict):
+            raise bedrock.refused("The schema of outputConfig.textFormat.structure.jsonSchema is not an object.")
         found["format"] = {"type": "json_schema", "schema": schema}
     return found

@@ -118,6 +118,8 @@ def check_settings(body: Json, rules: Rules) -> None:
 def _check_format(config: Json, body: Json, rules: Rules) -> None:
     schemas = [name for name in ("responseSchema", "responseJsonSchema") if config.get(name) is not None]
     kind = config.get("responseMimeType")
+    if not isinstance(config.get("responseJsonSchema", {}), dict):
+        raise field("generation_config.response_json_schema", "schema must be an object.")
     if len(schemas) > 1:
         raise field("generation_config", "response_schema and response_json_schema are mutually exclusive.")
     if kind not in (None, "text/plain", "application/json", "text/x.enum"):
