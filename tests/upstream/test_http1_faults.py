@@ -206,13 +206,13 @@ def test_a_body_in_pieces_cannot_be_sent_again(run: Runner) -> None:
         yield b"{}"
 
     async def main() -> None:
-        async with RawServer(once_then(resets), answering(OK)) as server:
+        async with RawServer(once_then(answering(OK)), resets) as server:
             pool = server.pool()
             await (await pool.request(post())).read_all(LIMIT)
             with pytest.raises(UpstreamError) as caught:
                 await pool.request(post(b"{}"), body())
             assert (caught.value.kind, caught.value.responded) == ("reset", False)
-            assert server.accepted == 1
+            assert server.accepted == 2
             await pool.close()
 
     run(main())

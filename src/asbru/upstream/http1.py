@@ -3,7 +3,7 @@
 It moves bytes. It knows nothing of providers, JSON or models; it never follows a redirect, never decodes a body
 unasked (`Response.inflate`), and never retries, with one exception: a request on a reused connection that is lost
 before any byte of a response is sent once more on a fresh one, since the upstream had most likely closed the
-connection just before.
+connection just before. A body in pieces cannot be sent once more, and always goes on a fresh one.
 
 The caller gives the whole request head as bytes and owns what it says. `Pool.request` returns at the final
 response's head; its body is read from the `Response`, which must be closed or read to its end. Every failure is an
@@ -25,7 +25,7 @@ from collections import OrderedDict
 from collections.abc import AsyncGenerator, AsyncIterator
 from functools import partial
 
-from asbru.upstream.connection import CLOSED, HEAD, Connection
+from asbru.upstream.connection import CLOSED, DIALLED, HEAD, Connection
 from asbru.upstream.dial import Admits, dial, tls_context
 from asbru.upstream.origin import Kind, Limits, Origin, UpstreamError
 from asbru.upstream.proxy import Proxy, proxy_for
@@ -260,9 +260,13 @@ class Pool:
         deadline: float | None,
         method: bytes,
     ) -> Response:
-        """`request` for a body in pieces, which cannot be sent twice: so there is no second try."""
+        """`request` for a body in pieces, which cannot be sent twice: so not on a connection that may be stale."""
         length_bytes = _declared_length(head)
         connection = await self._acquire(loop, deadline)
+        if connection.reused:
+            connection.phase = DIALLED  # its place stays ours
+            connection.close()
+            connection = await self._dial(loop, deadline)
         waiter = connection.send(head, None, deadline, method == b"HEAD")
         connection.uploading = True
         sender = loop.create_task(_send_pieces(connection, pieces, length_bytes))
