@@ -118,7 +118,7 @@ RESPONSE_HEADERS: Final = {
     "x-asbru-model": "the model that served, as the provider was asked for it",
     "x-asbru-attempts": "every attempt with its outcome: `anthropic/claude-x 529 812ms; eu/claude-x 200 640ms`",
     "x-asbru-upstream-ms": "the time the provider took",
-    "x-asbru-overhead-us": "the time the gateway took itself: without the client's upload, the upstreams and the waits before retries",
+    "x-asbru-overhead-us": "the time the gateway took itself; uploads and waits before retries left out",
     "x-asbru-cost-usd": "what it cost, where the price is known; not on streams",
     "x-asbru-estimate": "`true` on a token count that the provider cannot give and the gateway estimated",
     "x-asbru-loss": "on translated answers: what the provider's dialect could not carry, or `none`",

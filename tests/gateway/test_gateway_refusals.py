@@ -22,6 +22,7 @@ from tests.gateway.support import (
     asked,
     provider,
     providers,
+    request,
     run,
     serving,
 )
@@ -209,6 +210,25 @@ def test_a_deadline_that_passes_is_a_timeout(stream: bool) -> None:
                 assert_refused(await client.reply(), 504, "timeout_error")
                 await turn.gone()
                 assert b.seen == []
+
+    run(main())
+
+
+def test_the_deadline_counts_from_the_request_s_arrival_also_while_its_body_comes() -> None:
+    async def main() -> None:
+        async with Upstream() as a:
+            config = providers(a, timeouts={"deadline_s": 0.05, "first_byte_s": 10})
+            async with serving(config) as gateway, await Client.open(gateway) as client:
+                data = request(asked(), "/v1/messages")
+                await client.write(data[:-1])
+                await until(lambda: gateway.app.gateway.budget.in_flight == 1)
+                late = asyncio.get_running_loop().time() + 0.1
+                await until(lambda: asyncio.get_running_loop().time() > late)
+                await client.write(data[-1:])
+                reply = await client.reply()
+                assert_refused(reply, 504, "timeout_error")
+                assert [name.partition(" ")[2] for name in reply.attempts] == ["deadline"]
+                assert a.seen == []
 
     run(main())
 
