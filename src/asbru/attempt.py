@@ -179,7 +179,8 @@ async def attempt(call: Call, request: Request, target: Target, key: Key, index:
     except UpstreamError as broken:
         _close(response)
         noted.outcome = broken.kind
-        raise Failure(target, index, Outcome(broken.kind, own_key=own), broke=broken) from None
+        outcome = Outcome(broken.kind, own_key=own, responded=broken.responded)
+        raise Failure(target, index, outcome, broke=broken) from None
     except StreamError as nonsense:
         _close(response)
         noted.outcome = "protocol"

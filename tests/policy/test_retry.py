@@ -142,6 +142,13 @@ def test_nothing_happens_after_the_first_content(outcome: Outcome) -> None:
     assert decision.counts is ROWS[outcome].counts
 
 
+def test_what_broke_after_the_first_byte_is_not_asked_for_again_with_the_same_key() -> None:
+    begun = Outcome("reset", responded=True)
+    assert choose(begun).action == "next_candidate"
+    assert choose(begun, next_candidate=False).action == "stop"
+    assert choose(begun).counts
+
+
 @pytest.mark.parametrize("outcome", ROWS, ids=map(label, ROWS))
 def test_nothing_happens_after_the_deadline(outcome: Outcome) -> None:
     assert choose(outcome, time_left_s=0.0).action == "stop"

@@ -43,6 +43,7 @@ class Outcome(NamedTuple):
 
     ``kind`` is ``status`` (an error response), ``stream_error`` (an error event in a stream with a 200; ``status`` is
     that of its type) or one of `_KINDS`. ``committed``: the client already has content of this attempt.
+    ``responded``: it broke after the answer had begun, so the provider has done work that a retry would repeat.
     """
 
     kind: str
@@ -50,6 +51,7 @@ class Outcome(NamedTuple):
     retry_after_s: float | None = None
     own_key: bool = False
     committed: bool = False
+    responded: bool = False
 
 
 class Decision(NamedTuple):
@@ -160,7 +162,7 @@ def decide(
         return Decision("stop", 0.0, cool_s, row.counts)
     to_other_key = row.other_key and other_key
     to_next = row.next_candidate and next_candidate
-    if budget and retries_used < min(row.same_key, max_retries):
+    if budget and not outcome.responded and retries_used < min(row.same_key, max_retries):
         delay_s = _delay_s(outcome, retries_used, rand) if row.backoff else 0.0
         longest_s = _MAX_BACKOFF_S * _JITTER[1] if to_other_key or to_next else MAX_WAIT_S
         if delay_s <= longest_s and delay_s < time_left_s:
