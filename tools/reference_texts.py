@@ -108,7 +108,8 @@ through. At most {dimensions} dimensions are kept, {characters} characters each.
 
 RESPONSE_BEFORE: Final = """
 Every end-to-end header of the provider's answer goes through as it came, its `request-id`, `retry-after`,
-`anthropic-ratelimit-*` and `x-should-retry` among them; what it says as `x-asbru-*` or `x-bifrost-*` does not. Added are:
+`anthropic-ratelimit-*` and `x-should-retry` among them; what it says as `x-asbru-*` or `x-bifrost-*` does not.
+Added are:
 """
 
 RESPONSE_HEADERS: Final = {

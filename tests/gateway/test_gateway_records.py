@@ -254,7 +254,8 @@ def test_there_is_exactly_one_record_of_every_exchange() -> None:
                 await client.send(body, path, method=method)
                 assert (await client.reply()).status == status
                 expected.append((status, route))
-            for probe in ("/health", "/health/live", "/health/ready", "/api/hello"):  # asked every few seconds: no record
+            # asked every few seconds, and no record
+            for probe in ("/health", "/health/live", "/health/ready", "/api/hello"):
                 await client.send(None, probe, method="GET")
                 assert (await client.reply()).status == 200
         assert [(record["status"], record["route"]) for record in gateway.records] == expected
