@@ -131,6 +131,16 @@ def test_bedrock_has_the_version_and_the_betas_in_the_body() -> None:
     assert losses == "dropped: anthropic-beta (new-2027-01-01)"
 
 
+def test_what_a_host_calls_otherwise_stays_with_its_field() -> None:
+    """Claude Code sets the effort on a message of the system, which is refused where no beta allows it."""
+    names = ["per-turn-control-2026-07-01", "mid-conversation-output-config-2026-07-01"]
+    for betas in ([name] for name in names):
+        sent, losses = wrapped(BEDROCK, asked(), context(NEW, betas=betas))
+        assert (json.loads(sent.body)["anthropic_beta"], losses) == (names[1:], "none")
+        sent, losses = wrapped(VERTEX, asked(), context("claude-opus-4-8", betas=betas))
+        assert (sent.headers, losses) == (b"anthropic-beta: %b\r\n" % names[0].encode(), "none")
+
+
 def test_vertex_has_the_version_in_the_body_and_the_betas_in_a_header() -> None:
     used = context("claude-sonnet-4-5@20250929", betas=["context-1m-2025-08-07", "fast-mode-2026-02-01"])
     sent, losses = wrapped(VERTEX, asked(stream=True), used)

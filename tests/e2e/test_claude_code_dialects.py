@@ -55,6 +55,8 @@ DIALECTS = {
 KEYS = {name: new_virtual_key() for name in DIALECTS}
 """The client names the same model everywhere, and its key decides whose that is: to a model of another name Claude Code
 itself would not send the reasoning of the one before."""
+NAMES = ("coder", "claude-opus-5-5")
+"""How Claude Code calls the model. Of one whose name it knows it asks more: other betas, effort turn by turn."""
 EACH = pytest.mark.parametrize("dialect", DIALECTS)
 
 
@@ -65,9 +67,10 @@ def running(program: Path, sandbox: Server, tmp_path_factory: pytest.TempPathFac
     providers = {
         name: {**usual, "base_url": sandbox.url + row.base_path, **row.provider} for name, row in DIALECTS.items()
     }
+    candidates = [f"{name}/{row.model}" for name, row in DIALECTS.items()]
     config: dict[str, object] = {
         "providers": providers,
-        "models": {"coder": [f"{name}/{row.model}" for name, row in DIALECTS.items()]},
+        "models": {name: candidates for name in NAMES},
         "virtual_keys": [
             {"name": f"to-{name}", "value": key, "providers": [{"name": name}]} for name, key in KEYS.items()
         ],
@@ -85,9 +88,11 @@ def tap(running: Gateway) -> Iterator[Tap]:
 class Run:
     """One run of Claude Code that went well: what it said and did, and the turns with the model that it took."""
 
-    def __init__(self, program: Path, tap: Tap, home: Path, dialect: str, *arguments: str) -> None:
+    def __init__(
+        self, program: Path, tap: Tap, home: Path, dialect: str, *arguments: str, model: str = NAMES[0]
+    ) -> None:
         before = len(tap.passed)
-        arguments = (*arguments, "--model", "coder", "--verbose", "--allowedTools", "Bash(echo *)", "Read")
+        arguments = (*arguments, "--model", model, "--verbose", "--allowedTools", "Bash(echo *)", "Read")
         done = launch(
             program, tap.url, home, "stream-json", *arguments, credential=("ANTHROPIC_API_KEY", KEYS[dialect])
         )
@@ -148,10 +153,11 @@ def test_two_tools_at_once_one_of_which_fails(
         assert lost(running, turn, dialect) >= DIALECTS[dialect].lost
 
 
+@pytest.mark.parametrize("model", NAMES)
 @EACH
-def test_every_tool(program: Path, running: Gateway, tap: Tap, tmp_path: Path, dialect: str) -> None:
+def test_every_tool(program: Path, running: Gateway, tap: Tap, tmp_path: Path, dialect: str, model: str) -> None:
     """Claude Code as it comes, with all its tools and the deferred ones, and turns of the system in between."""
-    run = Run(program, tap, tmp_path, dialect, "Use Bash now")
+    run = Run(program, tap, tmp_path, dialect, "Use Bash now", model=model)
     assert "sandbox" in [result["stdout"] for result in run.results if isinstance(result, dict) and "stdout" in result]
     assert "returned: sandbox" in run.text
     assert (run.stops[0], run.stops[-1]) == ("tool_use", "end_turn")

@@ -1,15 +1,16 @@
 """What real clients sent (tests/captures), through the gateway to the sandbox in every dialect that is translated to.
 
 Each request is answered with a valid Message, stream or count, or refused with a 400 that names what cannot be carried;
-`REFUSED` says which, in our words. Nothing is refused that only loses something, and under strict all of that is.
+`TARGETS` says which, and how. Nothing is refused that only loses something, and under strict all of that is.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import httpx2 as httpx
 import pytest
@@ -30,55 +31,74 @@ def of(path: str) -> list[str]:
 
 MESSAGES, COUNTS = of("/v1/messages"), of("/v1/messages/count_tokens")
 
-UNKNOWN = "some-tuned-model"
-"""A model of which nothing is known."""
-DIALECTS: dict[str, tuple[Json, str, str]] = {
-    "openai-chat": ({"like": "openai", "dialect": "openai-chat"}, "/v1", "gpt-5.6"),
-    "openai-responses": ({"like": "openai"}, "/v1", "gpt-5.6"),
-    "gemini": ({"like": "gemini"}, "/v1beta", "gemini-3-flash-preview"),
-}
-"""Dialect -> the provider, where the sandbox speaks it, and a model that can do everything."""
-
-NO_SEARCH = "Web search is not supported for this model"
-NO_MCP = "mcp_servers: Remote MCP servers are not supported for this model"
-CHAT_HAS_NONE = {
-    "anthropic-py-tools": f"tools.1: {NO_SEARCH}",
-    "claude-code-websearch-2": f"tools.0: {NO_SEARCH}",
-    **dict.fromkeys(("anthropic-py-0.121-beta-mcp", "anthropic-py-beta-mcp", "anthropic-ts-beta-mcp"), NO_MCP),
-}
-REFUSED: dict[str, dict[str, str]] = {"openai-chat": CHAT_HAS_NONE}
-"""Dialect -> capture -> the words with which it is refused; threads and safeguards are refused everywhere."""
 BEGUN = "This model does not support message threads here; send the whole conversation"
 CONTINUED = "This message thread cannot be continued here; send the whole conversation"
 SAFEGUARDS = "safeguards: Safeguards are not supported for this model"
+"""What is refused by every dialect."""
+NO_MCP = dict.fromkeys(
+    ("anthropic-py-0.121-beta-mcp", "anthropic-py-beta-mcp", "anthropic-ts-beta-mcp"),
+    "mcp_servers: Remote MCP servers are not supported for this model",
+)
+NO_SEARCH = {
+    "anthropic-py-tools": "tools.1: Web search is not supported for this model",
+    "claude-code-websearch-2": "tools.0: Web search is not supported for this model",
+}
+NO_URLS = {"anthropic-py-create-full": "messages.0.content.2: Images by URL are not supported for this model"}
+ADAPTIVE = '"thinking.type.enabled" is not supported for this model.'
+AS_CLAUDE = {
+    "anthropic-py-stream-thinking": ADAPTIVE,
+    "claude-code-haiku45": ADAPTIVE,
+    "anthropic-py-system-role": "messages.2: role 'system' must follow a 'user' message",
+}
+"""What Claude itself refuses of a request that was for another Claude."""
 
 
-def refusal(dialect: str, name: str, body: Json) -> str | None:
-    """The words with which this request must be refused."""
-    thread = body.get("thread")
-    if thread is not None:
-        return BEGUN if thread["type"] == "create" else CONTINUED
-    if "safeguards" in body:
-        return SAFEGUARDS
-    return REFUSED.get(dialect, {}).get(name)
+class Target(NamedTuple):
+    """A provider, where the sandbox is it, one of its models, and the words with which that refuses a capture."""
+
+    provider: Json
+    base_path: str
+    model: str
+    refused: Mapping[str, str] = MappingProxyType({})
 
 
-@pytest.fixture(scope="module", params=DIALECTS)
-def dialect(request: pytest.FixtureRequest) -> str:
-    name: str = request.param
-    return name
+CHAT: tuple[Json, str] = ({"like": "openai", "dialect": "openai-chat"}, "/v1")
+RESPONSES: tuple[Json, str] = ({"like": "openai"}, "/v1")
+GEMINI: tuple[Json, str] = ({"like": "gemini"}, "/v1beta")
+CONVERSE: tuple[Json, str] = ({"like": "bedrock", "region": "us-east-1"}, "")
+UNKNOWN = "some-tuned-model"
+"""A model of which nothing is known."""
+TARGETS = {
+    "openai-chat": Target(*CHAT, "gpt-5.6", NO_SEARCH | NO_MCP),
+    "openai-chat-unknown": Target(*CHAT, UNKNOWN, NO_SEARCH | NO_MCP),
+    "openai-responses": Target(*RESPONSES, "gpt-5.6"),
+    "openai-responses-unknown": Target(*RESPONSES, UNKNOWN),
+    "gemini": Target(*GEMINI, "gemini-3-flash-preview"),
+    "gemini-unknown": Target(*GEMINI, UNKNOWN),
+    "converse-claude": Target(*CONVERSE, "us.anthropic.claude-opus-4-8", NO_SEARCH | NO_MCP | NO_URLS | AS_CLAUDE),
+    "converse-nova": Target(*CONVERSE, "us.amazon.nova-pro-v1:0", NO_MCP | NO_URLS),
+    "converse-unknown": Target(*CONVERSE, UNKNOWN, NO_SEARCH | NO_MCP | NO_URLS),
+}
+
+
+@pytest.fixture(scope="module", params=TARGETS)
+def target(request: pytest.FixtureRequest) -> Target:
+    return TARGETS[request.param]
 
 
 @pytest.fixture(scope="module")
-def client(dialect: str) -> Iterator[httpx.Client]:
-    """Of a gateway whose only provider speaks the dialect."""
-    there, base_path, _ = DIALECTS[dialect]
-    with translated(there, base_path) as via, httpx.Client(base_url=via.url, timeout=30) as made:
+def client(target: Target) -> Iterator[httpx.Client]:
+    """Of a gateway that has this provider alone."""
+    with translated(target.provider, target.base_path) as via, httpx.Client(base_url=via.url, timeout=30) as made:
         yield made
 
 
-def models(dialect: str) -> tuple[str, str]:
-    return DIALECTS[dialect][2], UNKNOWN
+def refusal(target: Target, name: str) -> str | None:
+    """The words with which this request must be refused."""
+    body = json.loads(CAPTURES[name]["body_raw"])
+    if body.get("thread") is not None:
+        return BEGUN if body["thread"]["type"] == "create" else CONTINUED
+    return SAFEGUARDS if "safeguards" in body else target.refused.get(name)
 
 
 def replay(client: httpx.Client, name: str, model: str, **headers: str) -> tuple[Json, httpx.Response]:
@@ -110,36 +130,34 @@ def called(message: Json) -> list[str]:
 def test_there_are_captures_of_every_client() -> None:
     assert len(MESSAGES) > 60 and len(COUNTS) >= 3
     assert {name.split("-")[0] for name in MESSAGES} == {"anthropic", "claude", "litellm"}
-    assert all(names.keys() <= set(MESSAGES) for names in REFUSED.values())
+    assert all(target.refused.keys() <= set(MESSAGES) for target in TARGETS.values())
 
 
 @pytest.mark.parametrize("name", MESSAGES)
-def test_a_message(client: httpx.Client, dialect: str, name: str) -> None:
-    for model in models(dialect):
-        body, response = replay(client, name, model)
-        words = refusal(dialect, name, body)
-        if words is not None:
-            assert response.status_code == 400, response.text
-            error: dict[str, Any] = response.json()["error"]
-            assert error["type"] == "invalid_request_error" and error["message"].startswith(words)
-            code = "thread_unsupported_request" if "thread" in body else None
-            assert error.get("details", {}).get("error_code") == code
-            continue
-        assert response.status_code == 200, response.text
-        message = message_of(response, streamed=bool(body.get("stream")))
-        assert message["model"] == model
-        assert (message["stop_reason"] == "tool_use") == bool(called(message))
-        assert set(called(message)) <= {tool.get("name") for tool in body.get("tools", [])}
+def test_a_message(client: httpx.Client, target: Target, name: str) -> None:
+    body, response = replay(client, name, target.model)
+    words = refusal(target, name)
+    if words is not None:
+        assert response.status_code == 400, response.text
+        error: dict[str, Any] = response.json()["error"]
+        assert error["type"] == "invalid_request_error" and error["message"].startswith(words)
+        code = "thread_unsupported_request" if "thread" in body else None
+        assert error.get("details", {}).get("error_code") == code
+        return
+    assert response.status_code == 200, response.text
+    message = message_of(response, streamed=bool(body.get("stream")))
+    assert message["model"] == target.model
+    assert (message["stop_reason"] == "tool_use") == bool(called(message))
+    assert set(called(message)) <= {tool.get("name") for tool in body.get("tools", [])}
 
 
 @pytest.mark.parametrize("name", MESSAGES)
-def test_under_strict_whatever_is_lost_is_a_refusal(client: httpx.Client, dialect: str, name: str) -> None:
-    model, _ = models(dialect)
-    body, response = replay(client, name, model)
-    if refusal(dialect, name, body) is not None:
+def test_under_strict_whatever_is_lost_is_a_refusal(client: httpx.Client, target: Target, name: str) -> None:
+    _, response = replay(client, name, target.model)
+    if refusal(target, name) is not None:
         return
     losses = response.headers["x-asbru-loss"]
-    _, strict = replay(client, name, model, x_asbru_strict="true")
+    _, strict = replay(client, name, target.model, x_asbru_strict="true")
     if losses == "none":
         assert strict.status_code == 200
         return
@@ -149,10 +167,10 @@ def test_under_strict_whatever_is_lost_is_a_refusal(client: httpx.Client, dialec
 
 
 @pytest.mark.parametrize("name", COUNTS)
-def test_a_count(client: httpx.Client, dialect: str, name: str) -> None:
-    for model in models(dialect):
-        _, response = replay(client, name, model)
-        assert response.status_code == 200, response.text
-        counted = response.json()
-        assert counted.keys() == {"input_tokens"} and counted["input_tokens"] > 0
-        assert response.headers.get("x-asbru-estimate") == (None if dialect != "openai-chat" else "true")
+def test_a_count(client: httpx.Client, target: Target, name: str) -> None:
+    _, response = replay(client, name, target.model)
+    assert response.status_code == 200, response.text
+    counted = response.json()
+    assert counted.keys() == {"input_tokens"} and counted["input_tokens"] > 0
+    is_estimate = target.provider.get("dialect") == "openai-chat"  # the one that has no count of its own
+    assert response.headers.get("x-asbru-estimate") == ("true" if is_estimate else None)

@@ -53,9 +53,15 @@ _NEEDLESS = frozenset(
     }
 )
 
+_PER_TURN = "per-turn-control-2026-07-01"
+_OUTPUT_CONFIG = "mid-conversation-output-config-2026-07-01"
+"""Two names of one thing, ``output_config`` on a message of the system; Claude Code uses the first. The field stands in
+the body whatever becomes of the value, and is refused without it: a host that knows only one name is told that one."""
+
 BEDROCK = Betas(
     sent={
         "advanced-tool-use-2025-11-20": "tool-search-tool-2025-10-19",
+        _PER_TURN: _OUTPUT_CONFIG,
         **{
             beta: beta
             for beta in (
@@ -69,7 +75,7 @@ BEDROCK = Betas(
                 "dev-full-thinking-2025-05-14",
                 "effort-2025-11-24",
                 "fine-grained-tool-streaming-2025-05-14",
-                "mid-conversation-output-config-2026-07-01",
+                _OUTPUT_CONFIG,
                 "mid-conversation-tool-changes-2026-07-01",
                 "output-128k-2025-02-19",
                 "thinking-binding-controls-2026-08-01",
@@ -86,6 +92,7 @@ BEDROCK = Betas(
 VERTEX = Betas(
     sent={
         "advanced-tool-use-2025-11-20": "tool-search-tool-2025-10-19",
+        _OUTPUT_CONFIG: _PER_TURN,
         **{
             beta: beta
             for beta in (
@@ -96,7 +103,7 @@ VERTEX = Betas(
                 "context-1m-2025-08-07",
                 "context-management-2025-06-27",
                 "dangerous-tool-use-2026-09-03",
-                "per-turn-control-2026-07-01",
+                _PER_TURN,
                 "thinking-binding-controls-2026-08-01",
                 "thinking-display-updates-2026-08-18",
                 "tool-search-tool-2025-10-19",
