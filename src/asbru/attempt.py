@@ -54,6 +54,8 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     """The client asked for server-sent events."""
     message: bool = False
     """The answer must be a Message: anything else with a 200 is nonsense."""
+    lookup: bool = False
+    """It asks for what lives at one of the targets: that the others do not know it says nothing of that one."""
     raw: bool = False
     """The answer's body is relayed as it arrives, whatever it is."""
     whole: bool = False

@@ -47,6 +47,10 @@ async def run(call: Call, request: Request, targets: Sequence[Target]) -> Answer
         except Failure as failure:
             if failure.final:
                 break
+    if request.lookup:
+        # Whoever was not heard may have it.
+        unheard = [each for each in failures if each.outcome.kind == SKIPPED or not retry.is_verdict(each.outcome)]
+        failures = unheard or failures
     raise _told(call, failures)
 
 
@@ -142,7 +146,7 @@ def _stored_key(call: Call, target: Target, tried: Collection[str], *, even_cool
         cooling=gateway.cooldowns,
         pin=call.pin,
         session=None if lives_there else call.record.session_id,
-        even_cooling=even_cooling,
+        even_cooling=even_cooling or lives_there,
     )
 
 

@@ -1,15 +1,19 @@
 """Batches, files and legacy completions: relayed to an Anthropic-dialect provider under the same policy as messages.
 
-They live at one provider, in the workspace of one key. Each provider's first usable key is the one that creates and
-finds them (``x-bf-api-key`` chooses another), so nothing has to be remembered; an id that the default provider does not
-know is looked for at the others the caller may use, as a model would be.
+They live at one provider, in the workspace of one key. Each provider's first key is the one that creates and finds
+them (``x-bf-api-key`` chooses another), so nothing has to be remembered; only a batch whose models that key may not
+serve is created with the first one that may. An id that the default provider does not know is looked for at the others
+the caller may use, as a model would be.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 
 from asbru import attempts, relay
+from asbru.asked import MAX_MODEL_CHARS
 from asbru.attempt import Answer, Request
 from asbru.call import Call
 from asbru.dialects import splice
@@ -37,6 +41,7 @@ async def relay_resource(call: Call, match: Match) -> None:
         method=exchange.method,
         target=target_of(call, match),
         body=lambda *_: body or None,
+        lookup=bool(match.id),
         raw=match.route.name in _STREAMED_BACK,
     )
     found = providers(call)
@@ -71,12 +76,26 @@ async def create_batch(call: Call, match: Match) -> None:
     provider = used.pop()
     if provider not in call.gateway.relaying:
         raise GatewayError("invalid_request", f"requests: {provider} does not take message batches")
+    if call.own_key is None and call.pin is None:
+        call.pin = _key_for(call, provider, [target.model for target in targets.values()])
 
     def renamed(_: str, key: Key) -> bytes:
         return splice.replace_batch_models(body, models, lambda model: key.upstream_model(targets[model].model))
 
     request = Request(method="POST", target=target_of(call, match), body=renamed)
     await give(call, match, await attempts.run(call, request, [Target(provider, "")]))
+
+
+def _key_for(call: Call, provider: str, models: Sequence[str]) -> str:
+    """The first key that may serve every one of the models; raises when there is none."""
+    keys = [key for key in call.gateway.table.providers[provider].keys if key.weight > 0]
+    for model in models:
+        keys = [key for key in keys if key.may_serve(model)]
+        if not keys:
+            shown = model[:MAX_MODEL_CHARS]
+            message = f"requests: no key of {provider} may serve all models of this batch, {shown!r} among them"
+            raise GatewayError("model_blocked", message)
+    return keys[0].name
 
 
 async def upload_file(call: Call, match: Match) -> None:

@@ -205,6 +205,95 @@ def test_an_id_is_looked_for_at_every_provider_the_caller_may_use(path: str) -> 
     run(main())
 
 
+@pytest.mark.parametrize(
+    ("failing", "told"),
+    [
+        (529, (529, "overloaded_error", None)),
+        (429, (429, "overloaded_error", None)),
+        (401, (502, "api_error", "upstream_credentials")),
+    ],
+)
+@pytest.mark.parametrize("is_first", [False, True])
+def test_what_one_provider_does_not_know_another_that_was_not_heard_may_have(
+    failing: int, told: tuple[int, str, str | None], is_first: bool
+) -> None:
+    async def main() -> None:
+        missing, fails = answers(404, error_body("not_found_error")), answers(failing, error_body())
+        plays = (fails, missing) if is_first else (missing, fails)
+        async with (
+            Upstream(plays[0]) as a,
+            Upstream(plays[1]) as b,
+            serving(providers(a, b, max_retries=0)) as gateway,
+        ):
+            assert (await ask(gateway, None, f"{BATCH}/id_1")).error == told
+
+    run(main())
+
+
+def test_what_one_provider_does_not_know_one_that_rests_may_have() -> None:
+    async def main() -> None:
+        fails, missing = answers(500, error_body("api_error")), answers(404, error_body("not_found_error"))
+        async with (
+            Upstream(fails) as a,
+            Upstream(missing, missing) as b,
+            serving(providers(a, b, max_retries=0, breaker={"failures": 1})) as gateway,
+        ):
+            assert (await ask(gateway, None, f"{BATCH}/id_1")).status == 500
+            reply = await ask(gateway, None, f"{BATCH}/id_1")
+            assert reply.error == (503, "overloaded_error", "no_candidate")
+            assert reply.value(b"retry-after") is not None
+
+    run(main())
+
+
+def test_what_all_refuse_is_told_as_the_first_said_it() -> None:
+    async def main() -> None:
+        missing, refused = answers(404, error_body("not_found_error")), answers(405, error_body())
+        async with Upstream(missing) as a, Upstream(refused) as b, serving(providers(a, b)) as gateway:
+            assert (await ask(gateway, None, f"{BATCH}/id_1")).error == (404, "not_found_error", None)
+
+    run(main())
+
+
+def test_a_key_that_rests_is_still_the_one_that_finds_what_lives_there() -> None:
+    async def main() -> None:
+        limited = answers(429, error_body("rate_limit_error"))
+        missing = answers(404, error_body("not_found_error"))
+        async with Upstream(limited, missing, answers(200, b"{}")) as a:
+            async with serving({"providers": {"a": provider(a, "sk-one", "sk-two")}}) as gateway:
+                reply = await ask(gateway, None, f"{BATCH}/id_1")
+                assert reply.error == (429, "rate_limit_error", None)  # not the 404 of the other key's workspace
+                assert (await ask(gateway, None, f"{BATCH}/id_1")).status == 200
+            assert [turn.key for turn in a.seen] == ["sk-one", "sk-two", "sk-one"]
+
+    run(main())
+
+
+def test_a_batch_is_sent_with_a_key_that_may_serve_all_of_it() -> None:
+    async def main() -> None:
+        async with Upstream(answers(200, b"{}"), answers(200, b"{}")) as a:
+            config = {"providers": {"a": provider(a, "sk-zero", "sk-one", "sk-two", "sk-three")}}
+            keys = config["providers"]["a"]["keys"]
+            keys[0] |= {"weight": 0}
+            keys[1] |= {"models": ["m-1", "m-4"]}
+            keys[2] |= {"exclude": ["m-3", "m-4"], "aliases": {"m-1": "m-2026"}}
+            keys[3] |= {"exclude": ["m-3", "m-4"]}
+            async with serving(config) as gateway:
+                assert (await ask(gateway, batch_of("m-1", "m-2"), BATCH)).status == 200
+                assert a.seen[0].key == "sk-two"
+                sent = json.loads(a.seen[0].body)["requests"]
+                assert [entry["params"]["model"] for entry in sent] == ["m-2026", "m-2"]
+                refused = await ask(gateway, batch_of("m-1", "m-2", "m-4"), BATCH)
+                assert refused.error == (403, "permission_error", "model_blocked")
+                assert "'m-4'" in refused.json["error"]["message"]
+                refused = await ask(gateway, batch_of("m-1", "m-2"), BATCH, x_bf_api_key="one")
+                assert refused.error == (403, "permission_error", "model_blocked")
+                assert (await ask(gateway, batch_of("m-1", "m-4"), BATCH)).status == 200
+                assert a.seen[1].key == "sk-one"
+
+    run(main())
+
+
 @pytest.mark.parametrize(("path", "length"), [("/v1/files/f", None), ("/v1/files/f/content", "99")])
 def test_a_head_request_is_not_told_a_length_that_nobody_knows(path: str, length: str | None) -> None:
     async def head_only(turn: Turn) -> None:

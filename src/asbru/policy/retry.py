@@ -207,6 +207,11 @@ def final_error(attempts: Sequence[Tried]) -> Final | None:
     return Final(index, row.error)
 
 
+def is_verdict(outcome: Outcome) -> bool:
+    """Whether the provider has said what it thinks of the request, as it would if it were asked again."""
+    return outcome.status == 404 or row_of(outcome) == _CALLERS_FAULT
+
+
 def parse_retry_after(headers: Sequence[tuple[bytes, bytes]], now_unix_s: float) -> float | None:
     """The wait in seconds that a response asks for, between 0 and a day; None when it asks for none that makes sense.
 
