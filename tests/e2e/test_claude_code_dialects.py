@@ -70,7 +70,7 @@ def running(program: Path, sandbox: Server, tmp_path_factory: pytest.TempPathFac
     candidates = [f"{name}/{row.model}" for name, row in DIALECTS.items()]
     config: dict[str, object] = {
         "providers": providers,
-        "models": {name: candidates for name in NAMES},
+        "models": dict.fromkeys(NAMES, candidates),
         "virtual_keys": [
             {"name": f"to-{name}", "value": key, "providers": [{"name": name}]} for name, key in KEYS.items()
         ],
