@@ -348,8 +348,7 @@ class Fetch(Section, frozen=True):
     enabled: bool = False
     """Fetch them; otherwise such a request is refused with 400, or goes to a candidate that can."""
     hosts: tuple[Text, ...] = ()
-    """The hosts to fetch from, such as ``files.example.com``, ``*.example.com`` or ``files.example.com:8443``
-    (``*`` matches any run of characters); ``*`` alone allows every one."""
+    """The hosts to fetch from, such as ``files.example.com``, ``*.example.com`` or ``a.example:8443``; ``*`` is any."""
     max_bytes: PositiveInt = 20_971_520
     """The most to fetch for one request, over all of its URLs."""
     max_per_request: PositiveInt = 20
