@@ -69,7 +69,6 @@ class Via:
         assert streamed.usage.to_dict() == whole.usage.to_dict()
         return whole
 
-
     def blocks_of(self, message: Message) -> list[Json]:
         """What must be the same both ways."""
         blocks = [block.to_dict() for block in message.content]
