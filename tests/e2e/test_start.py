@@ -68,6 +68,7 @@ def test_example_with_a_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         assert gateway.record_with(principal="mine")["model"] == "it's fast"
 
 
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs /proc to read resident memory")
 def test_memory(tmp_path: Path) -> None:
     """Gateway and sandbox in one process stay small, at the start and after some work."""
     with Gateway(tmp_path, {"providers": {"sandbox": {}}}) as gateway, connect(gateway.url) as client:

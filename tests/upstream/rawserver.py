@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextlib
 import re
 import socket
 import ssl
@@ -144,7 +145,8 @@ class RawServer:
             task.cancel()
         await self.scripts_done()
         for writer in self._writers:
-            writer.transport.abort()
+            with contextlib.suppress(AttributeError):  # asyncio before 3.11.4: a TLS transport that has closed
+                writer.transport.abort()
         await asyncio.sleep(0)
         if error is None and self.failures:
             raise self.failures[0]
