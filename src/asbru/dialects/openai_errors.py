@@ -104,15 +104,21 @@ def _said(body: Json) -> _Said:
     if not isinstance(metadata, dict):
         metadata = {}
     named = (error.get("code"), error.get("type"), error.get("error_type"), metadata.get("error_type"))
-    code = error.get("code")
     return _Said(
         _text(error.get("message") or error.get("detail")),
         frozenset(word for word in named if isinstance(word, str)),
-        code if isinstance(code, int) else int(code) if isinstance(code, str) and code.isdecimal() else None,
+        _status(error.get("code")),
         _count(error.get("n_prompt_tokens")),
         _count(error.get("n_ctx")),
         not {"flagged_input", "reasons", "patterns"}.isdisjoint(metadata),
     )
+
+
+def _status(code: object) -> int | None:
+    """A code that is a number; as a text it is no longer than a status, since Python makes no int of any length."""
+    if isinstance(code, str):
+        return int(code) if len(code) <= 3 and code.isdecimal() else None
+    return _count(code)
 
 
 def _text(message: object) -> str:

@@ -388,3 +388,11 @@ def test_no_shape_is_too_strange(status: int, value: object) -> None:
     fault = CODEC.fault(status, {}, json.dumps(value).encode())
     assert fault.type in ERROR_TYPES and fault.message
     assert in_answer(value).type in ERROR_TYPES
+
+
+@pytest.mark.parametrize("code", ["9" * 5000, "9" * 4])
+def test_a_code_of_any_length_is_no_status(code: str) -> None:
+    body = json.dumps({"error": {"message": "Slow", "code": code}}).encode()
+    assert CODEC.fault(429, {}, body).type == "rate_limit_error"
+    assert in_answer({"message": "Slow", "code": code}).type == "api_error"
+    assert in_answer({"message": "Slow", "code": "429"}).type == "rate_limit_error"
