@@ -168,3 +168,21 @@ def test_a_wait_can_be_given_up(source: Source) -> None:
     assert waiting.cancelled()
     source.answer(Fetched("one", None))
     assert source.get() == "one"
+
+
+def test_each_who_is_told_what_is_wrong_is_told_afresh(source: Source) -> None:
+    """One exception raised again and again would gather a traceback of everybody's frames."""
+    first, second = source.waiting(), source.waiting()
+    wrong = CredentialError("wrong secret")
+    source.answer(wrong)
+    raised = {first.exception(), second.exception(), source.waiting().exception()}
+    assert len(raised | {wrong}) == 4
+    assert {str(error) for error in raised} == {"wrong secret"}
+
+
+def test_closing_lets_go_of_those_who_wait(source: Source) -> None:
+    waiting = source.waiting()
+    source.clock.run_until_complete(source.renewed.close())
+    source.turn()
+    with pytest.raises(CredentialError, match="closed"):
+        waiting.result()

@@ -52,8 +52,8 @@ class Renewed(Generic[T]):
         """Not while a fetch is under way."""
         self._value: T | None = None
         self._expires: float | None = None
-        self._error: CredentialError | None = None
-        """Why the last fetch failed; None when it did not."""
+        self._error = ""
+        """Why the last fetch failed; empty when it did not. Its words only: an exception would keep its frames."""
 
     @property
     def current(self) -> T | None:
@@ -69,14 +69,16 @@ class Renewed(Generic[T]):
             await self._settled.wait()
             value = self.current
             if value is None:
-                raise self._error or CredentialError("what there was has run out")
+                raise CredentialError(self._error or "what there was has run out")
         return value
 
     async def close(self) -> None:
-        """Stop fetching."""
+        """Stop fetching; whoever still waits is told so."""
         if self._keeper is not None:
             self._keeper.cancel()
             await asyncio.gather(self._keeper, return_exceptions=True)
+            self._error = "no longer fetched: the provider was closed"
+            self._settled.set()
 
     async def _keep(self) -> None:
         pause_s = FIRST_PAUSE_S
@@ -86,17 +88,17 @@ class Renewed(Generic[T]):
                 fetched = await self._fetch()
             except CredentialError as error:
                 log.warning("%s: no credential: %s", self._name, error)
-                self._error = error
+                self._error = str(error)
                 wait_s, pause_s = pause_s, min(pause_s * 2, MAX_PAUSE_S)
             except Exception as error:
                 log.exception("%s: no credential", self._name)
-                self._error = CredentialError(type(error).__name__)
+                self._error = type(error).__name__
                 wait_s, pause_s = pause_s, min(pause_s * 2, MAX_PAUSE_S)
             else:
                 now = self._clock()
                 self._value = fetched.value
                 self._expires = None if fetched.expires_s is None else now + fetched.expires_s
-                self._error = None
+                self._error = ""
                 pause_s = FIRST_PAUSE_S
                 if fetched.refresh_s is None:
                     self._settled.set()
