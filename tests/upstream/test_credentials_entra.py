@@ -77,6 +77,13 @@ def test_a_managed_identity(client_id: str | None) -> None:
     assert parse_qs(url.query) == expected | ({"client_id": [client_id]} if client_id else {})
 
 
+@pytest.mark.parametrize("says", [b"", b', "expires_in": 0', b', "expires_in": "0"'])
+def test_a_token_that_does_not_say_how_long_it_lasts_serves_and_is_soon_replaced(says: bytes) -> None:
+    with Issuer(lambda asked: (200, b'{"access_token": "t"%b}' % says)) as issuer:
+        token = fetch(application(issuer, client_secret=Secret("x")))
+    assert token == Fetched("t", 60.0, None)
+
+
 @pytest.mark.parametrize(
     ("status", "answer", "says"),
     [

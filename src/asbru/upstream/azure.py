@@ -22,6 +22,8 @@ DEFAULT_AUTHORITY = "https://login.microsoftonline.com"
 IDENTITY_HOST = "http://169.254.169.254"
 _IDENTITY_PATH = "/metadata/identity/oauth2/token"
 REFRESH_AHEAD_S = 600.0
+UNSAID_REFRESH_S = 60.0
+"""When to fetch again where the answer does not say how long its token lasts."""
 MAX_TOKEN_BYTES = 1 << 20
 MAX_FILE_BYTES = 1 << 16
 _ASSERTION = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
@@ -118,4 +120,6 @@ def _token(status: int, body: bytes) -> Fetched[str]:
         raise CredentialError(f"Microsoft Entra: the answer with status {status} makes no sense") from None
     if status != 200 or not answer.access_token:
         raise CredentialError(f"Microsoft Entra: status {status}, {answer.error or 'no token'}")
+    if not expires_s > 0:
+        return Fetched(answer.access_token, UNSAID_REFRESH_S)
     return Fetched(answer.access_token, max(0.0, expires_s - REFRESH_AHEAD_S), expires_s)
