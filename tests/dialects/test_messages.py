@@ -138,8 +138,8 @@ def test_a_system_message_may_have_no_content() -> None:
 
 
 def test_counting_needs_no_max_tokens() -> None:
-    body = json.dumps({"model": "m", "messages": []}).encode()
-    assert messages.parse(body, counting=True).messages == []
+    body = json.dumps({"model": "m", "messages": HELLO["messages"]}).encode()
+    assert messages.parse(body, counting=True).messages == parse().messages
     with pytest.raises(MessagesError, match=r"^max_tokens: Field required$"):
         messages.parse(body)
 
@@ -174,6 +174,9 @@ def user(content: object, **more: object) -> Json:
         ({"system": [{"type": "text", "text": None}]}, "system.0.text"),
         ({"tools": [{"name": "a"}, {"name": 3}]}, "tools.1.name"),
         ({"tool_choice": {"type": "all"}}, "tool_choice.type"),
+        ({"tool_choice": {"type": "tool"}}, "tool_choice.name"),
+        ({"tool_choice": {"type": "tool", "name": ""}}, "tool_choice.name"),
+        ({"messages": []}, "messages"),
         ({"output_config": {"format": {"type": "json_schema"}}}, "output_config.format"),
         ({"metadata": {"user_id": 7}}, "metadata.user_id"),
         ({"stop_sequences": [1]}, "stop_sequences.0"),

@@ -265,6 +265,10 @@ def parse(body: bytes, *, counting: bool = False) -> Request:
     head = _convert(fields, _Head, "")
     if head.max_tokens is None and not counting:
         raise MessagesError("max_tokens: Field required")
+    if not head.messages:
+        raise MessagesError("messages: at least one message is required")
+    if head.tool_choice is not None and head.tool_choice.type == "tool" and not head.tool_choice.name:
+        raise MessagesError("tool_choice.name: Field required")
     output = head.output_config
     if head.output_format is not None:
         output = msgspec.structs.replace(output or OutputConfig(), format=head.output_format)

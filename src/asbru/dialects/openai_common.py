@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from typing import Any, Literal, NamedTuple
 from urllib.parse import quote
@@ -162,7 +162,7 @@ def effort(request: Request, context: Context, losses: Losses) -> str | None:
     if thinking is not None and thinking.type == "enabled":
         budget = thinking.budget_tokens or 0
         if wanted is None:
-            field, wanted = "thinking.budget_tokens", next(name for least, name in BUDGETS if budget >= least)
+            field, wanted = "thinking.budget_tokens", effort_by_budget(budget, BUDGETS)
     if wanted is None:
         return None
     if facts.reasoning is False or not context.quirks.reasoning_effort:
@@ -174,6 +174,11 @@ def effort(request: Request, context: Context, losses: Losses) -> str | None:
     if found != wanted:
         losses.note("approximated", field, f"{found} is what this model has")
     return found
+
+
+def effort_by_budget(budget: int, steps: Sequence[tuple[int, str]]) -> str:
+    """The first step that the budget reaches, highest first; the lowest for one below all (a client may send -5)."""
+    return next((name for least, name in steps if budget >= least), steps[-1][1])
 
 
 def is_off(request: Request) -> bool:

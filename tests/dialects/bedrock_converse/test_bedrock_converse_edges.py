@@ -283,6 +283,12 @@ def test_claude_cannot_be_forced_while_it_thinks() -> None:
     assert body["toolConfig"]["toolChoice"] == {"tool": {"name": "structured_output"}}
 
 
+def test_a_budget_below_every_step_asks_for_the_least() -> None:
+    body, losses = sent(context("amazon.nova-2-lite-v1:0"), thinking={"type": "enabled", "budget_tokens": -5})
+    assert body["additionalModelRequestFields"]["reasoningConfig"]["maxReasoningEffort"] == "low"
+    assert losses == "approximated: thinking.budget_tokens"
+
+
 def test_a_provider_that_forces_no_tool() -> None:
     quirks = Quirks(tool_choice_required=False, json_schema=False)
     tools = [{"name": "look", "input_schema": {"type": "object"}}]

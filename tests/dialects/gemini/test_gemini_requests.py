@@ -95,6 +95,7 @@ def test_generation(model: str, expected: float) -> None:
         ("gemini-2.5-flash", {"type": "enabled", "budget_tokens": 3000}, "low", 3000),
         ("gemini-3.8-flash", {"type": "enabled", "budget_tokens": 1024}, None, "LOW"),
         ("gemini-3.8-flash", {"type": "enabled", "budget_tokens": 1024}, "high", "HIGH"),
+        ("gemini-3.8-flash", {"type": "enabled", "budget_tokens": -5}, None, "LOW"),
         ("gemini-3.8-flash", {"type": "between_tools"}, None, "LOW"),
         ("gemini-3.8-flash", {"type": "adaptive"}, "unheard-of", None),
         ("gemini-flash-latest", None, "medium", "MEDIUM"),

@@ -165,6 +165,7 @@ LOOSE: Json = {"tools": [{"type": "function", "function": {"name": "look", "para
         (budget(4095), {}, {}, {"reasoning_effort": "medium"}, BUDGET),
         (budget(1024), {}, {}, LOW, BUDGET),
         (budget(100), {}, {"efforts": ("minimal", "low")}, {"reasoning_effort": "minimal"}, BUDGET),
+        (budget(-5), {}, {"efforts": ("minimal", "low")}, {"reasoning_effort": "minimal"}, BUDGET),
         (budget(9000), NO_FIELD, {}, {}, NO_BUDGET),
         (budget(9000), {}, {"reasoning": False}, {}, NO_BUDGET),
         (ADAPTIVE, SWITCH, {}, {"thinking": {"type": "enabled"}}, "none"),

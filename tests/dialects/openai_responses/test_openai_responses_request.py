@@ -343,8 +343,18 @@ def test_a_count_has_the_prompt_and_nothing_else() -> None:
     }
 
 
+def test_a_budget_below_every_step_asks_for_the_least() -> None:
+    request: Json = {"model": "gpt-5", "messages": [{"role": "user", "content": "Hi"}]}
+    request |= {"thinking": {"type": "enabled", "budget_tokens": -5}}
+    parsed = messages.parse(json.dumps(request).encode(), counting=True)
+    losses = Losses(CODEC.fidelity)
+    where = context(facts=Model(efforts=("minimal", "low")))
+    assert json.loads(CODEC.encode_count(parsed, where, losses).body)["reasoning"]["effort"] == "minimal"
+    assert losses.header() == "approximated: thinking.budget_tokens"
+
+
 def test_a_count_goes_beside_the_hosts_own_path() -> None:
     where = context(quirks=Quirks(path="/openai/v1/responses", query="api-version=preview"))
-    request = messages.parse(b'{"model":"m","messages":[]}', counting=True)
+    request = messages.parse(b'{"model":"m","messages":[{"role":"user","content":"Hi"}]}', counting=True)
     sent = CODEC.encode_count(request, where, Losses(CODEC.fidelity))
     assert sent.target == b"/openai/v1/responses/input_tokens?api-version=preview"

@@ -247,7 +247,7 @@ class _Work:
             field, effort = "thinking.disabled", "none"
         elif thinking is not None and thinking.type == "enabled" and effort is None:
             field, budget = "thinking.budget_tokens", thinking.budget_tokens or 0
-            effort = next(name for least, name in _BUDGETS if budget >= least)
+            effort = next((name for least, name in _BUDGETS if budget >= least), "low")
         if effort is not None:
             self._effort(effort, field)
 

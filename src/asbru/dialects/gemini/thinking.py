@@ -84,7 +84,7 @@ def _levels(facts: Model) -> tuple[str, ...]:
 def _by_level(wanted: str | None, budget: int | None, context: Context, losses: Losses) -> Json:
     if budget is not None:
         losses.meet("thinking.budget_tokens")
-        wanted = wanted or next(level for least, level in _LEVEL_BY_BUDGET if budget >= least)
+        wanted = wanted or next((level for least, level in _LEVEL_BY_BUDGET if budget >= least), "low")
     if wanted is None:
         return {}
     levels = _levels(context.facts) or _CERTAIN_LEVELS

@@ -7,7 +7,7 @@ from typing import Any
 from asbru.dialects.codec import Context
 from asbru.dialects.losses import Losses
 from asbru.dialects.messages import Request
-from asbru.dialects.openai_common import BUDGETS, COMMON_EFFORTS, is_off, least_effort, nearest_effort
+from asbru.dialects.openai_common import BUDGETS, COMMON_EFFORTS, effort_by_budget, is_off, least_effort, nearest_effort
 
 Json = dict[str, Any]
 
@@ -29,7 +29,7 @@ def reasoning(request: Request, context: Context, losses: Losses) -> Json:
     if budget is not None:
         if quirks.reasoning_object and effort is None:
             return {"reasoning": {"max_tokens": budget}}
-        effort = effort or next(name for least, name in BUDGETS if budget >= least)
+        effort = effort or effort_by_budget(budget, BUDGETS)
     if effort is None:
         return fields
     if not quirks.reasoning_object and not quirks.reasoning_effort:
