@@ -7,6 +7,7 @@ happened, as a `Failure`.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from time import monotonic, time
 
@@ -159,6 +160,7 @@ async def attempt(call: Call, request: Request, target: Target, key: Key, index:
     own = key is call.own_key
     response: Response | None = None
     began = monotonic()
+    deadline = call.started + upstream.settings.timeouts.deadline_s
     try:
         translation = None
         if upstream.codec is not None and request.asked is not None:
@@ -169,8 +171,7 @@ async def attempt(call: Call, request: Request, target: Target, key: Key, index:
                 await call.gateway.fetcher.fetch(unfetched.wanted, request.asked.fetched)
                 translation = translate.translation(call, request.asked, upstream, model, request.stream)
         if upstream.signs and not own:
-            await upstream.ready(key.name)
-        deadline = call.started + upstream.settings.timeouts.deadline_s
+            await _ready(upstream, key, deadline)
         method = request.method.encode("ascii")
         head, body = _outgoing(call, request, upstream, model, key, translation, method)
         response = await upstream.pool.request(head, body, deadline=deadline, method=method)
@@ -195,12 +196,21 @@ async def attempt(call: Call, request: Request, target: Target, key: Key, index:
     except translate.CannotCarry as error:
         noted.outcome = "lossy"
         raise Failure(target, index, Outcome("lossy", own_key=own), error=error.error) from None
-    except BaseException:
+    except BaseException as error:
         _close(response)
-        noted.outcome = noted.outcome or "cancelled"
+        noted.outcome = noted.outcome or (error.kind if isinstance(error, GatewayError) else "cancelled")
         raise
     finally:
         noted.duration_ms = (monotonic() - began) * 1e3
+
+
+async def _ready(upstream: Upstream, key: Key, deadline: float) -> None:
+    """Have the key's credential, as long as the request's time allows."""
+    try:
+        async with asyncio.timeout(deadline - monotonic()):
+            await upstream.ready(key.name)
+    except TimeoutError:
+        raise UpstreamError("deadline", "the request's deadline passed while it waited for a credential") from None
 
 
 def _close(response: Response | None) -> None:

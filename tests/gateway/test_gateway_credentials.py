@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from calendar import timegm
+from threading import Event
 from time import strptime
 
 import pytest
@@ -11,7 +12,7 @@ import pytest
 from asbru.upstream.aws import Keys, sign
 from tests.gateway.provider import MESSAGE, MODEL, Json, Turn, Upstream, answers, error_body
 from tests.gateway.support import ask, asked, provider, run, serving
-from tests.upstream.issuer import Issuer
+from tests.upstream.issuer import Asked, Issuer
 
 AWS: Json = {"aws": {"access_key_id": "AKIATEST", "secret_access_key": "the-secret", "service": "bedrock-mantle"}}
 NO_LIST: Json = {"list_models": "none"}
@@ -143,3 +144,25 @@ def test_a_cloud_that_speaks_the_own_dialect_has_no_files_and_no_batches() -> No
             assert up.seen == []
 
     run(main())
+
+
+def test_a_credential_is_awaited_no_longer_than_the_request_may_take() -> None:
+    async def main() -> None:
+        async with Upstream() as up:
+            async with serving(signing(up, entra("main", issuer), timeouts={"deadline_s": 0.05})) as gateway:
+                reply = await ask(gateway, asked())
+                assert reply.error == (504, "timeout_error", None)
+                assert reply.attempts == [f"a/{MODEL} deadline"]
+                silence.set()
+            assert up.seen == []
+
+    def says(asked: Asked) -> tuple[int, bytes]:
+        silence.wait()
+        return 200, GRANTED
+
+    silence = Event()
+    with Issuer(says) as issuer:
+        try:
+            run(main())
+        finally:
+            silence.set()

@@ -340,3 +340,16 @@ def test_a_fallbacks_own_mistake_ends_the_search_with_the_primarys_error(stream:
             assert (reply.status, c.seen) == (404, [])
 
     run(main())
+
+
+def test_a_body_that_cannot_be_translated_is_noted_as_what_it_is() -> None:
+    async def main() -> None:
+        async with Upstream() as a:
+            async with serving(providers(a, dialect="openai-chat")) as gateway:
+                reply = await ask(gateway, asked(messages=[{"role": "user", "content": [{"type": "text"}]}]))
+                assert reply.error == (400, "invalid_request_error", None)
+            (record,) = gateway.records
+            assert [attempt["outcome"] for attempt in record["attempts"]] == ["invalid_request"]
+            assert a.seen == []
+
+    run(main())
