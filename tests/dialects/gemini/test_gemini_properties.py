@@ -8,6 +8,7 @@ import json
 import re
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -240,3 +241,12 @@ def test_thinking_is_always_signed_for_its_own_model() -> None:
     """Otherwise the next turn would report it as lost, and be refused under strict."""
     found = message(compact(answer([{"text": "Hm.", "thought": True}, {"text": "Yes."}], "STOP")), context(GOLDEN))
     assert found["content"][0]["signature"] != UNSIGNED
+
+
+@pytest.mark.parametrize("call", [{"args": {"a": 1}}, {"name": "", "args": {}}, {"name": None}])
+def test_a_call_without_a_name_is_an_error(call: Json) -> None:
+    said = answer([{"functionCall": call}], "STOP")
+    with pytest.raises(StreamError, match="without a name"):
+        CODEC.decode(compact(said), context(GOLDEN))
+    with pytest.raises(StreamError, match="without a name"):
+        CODEC.decoder(context(GOLDEN)).feed(as_events([said]))

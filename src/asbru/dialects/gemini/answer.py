@@ -155,10 +155,12 @@ class _Teller:
             self._thinking = False
 
     def _call(self, call: FunctionCall, signature: str | None) -> None:
+        name, written = call.name, _object(call.args)
+        if not name:
+            raise StreamError("Gemini's answer has a tool call without a name")
         self._leave_text()
         self._sign(signature)
-        name, written = call.name or "", _object(call.args)
-        if self._context.structured_tool is not None and name == self._context.structured_tool:
+        if name == self._context.structured_tool:
             self.stream.text(written)
             self._in_text = True
             return
