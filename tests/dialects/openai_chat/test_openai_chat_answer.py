@@ -224,3 +224,9 @@ def test_the_last_count_is_the_final_one_and_is_known_when_the_stream_breaks_off
         chunk = {**delta(content="x"), "usage": {"prompt_tokens": 7, "completion_tokens": tokens}}
         decoder.feed(b"data: " + json.dumps(chunk).encode() + b"\n\n")
     assert (decoder.stream.usage.input_tokens, decoder.stream.usage.output_tokens) == (7, 5)
+
+
+def test_an_error_event_that_is_no_json_is_an_error_of_ours() -> None:
+    decoder = CODEC.decoder(context())
+    with pytest.raises(StreamError, match="not a chat completion"):
+        decoder.feed(b'event: error\ndata: {"x":"\xff"}\n\n')

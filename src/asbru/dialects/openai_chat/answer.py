@@ -7,7 +7,8 @@ object; reasoning under three names; usage in the last chunk with choices, in on
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -21,6 +22,7 @@ from asbru.dialects.openai_errors import in_answer
 from asbru.dialects.whole import tool_input
 
 Json = dict[str, Any]
+T = TypeVar("T")
 
 _STOP: dict[str, StopReason] = {
     "stop": "end_turn",
@@ -41,7 +43,7 @@ _NONSENSE = "The provider's answer is not a chat completion"
 
 def decode(body: bytes, context: Context) -> MessageStream:
     """See `Codec.decode`."""
-    answer = _read(body)
+    answer = _read(body, read_chunk)
     reader = _Reader(context)
     stream = reader.stream
     reader.head(answer)
@@ -81,9 +83,9 @@ class ChunkDecoder:
                 self._reader.end()
                 stream.finish()
                 break
-            chunk = _read(event.data)
+            chunk = _read(event.data, read_chunk)
             if event.name == b"error" and chunk.error is None:
-                raise in_answer(msgspec.json.decode(event.data))
+                raise in_answer(_read(event.data, msgspec.json.decode))
             self._chunk(chunk)
         return stream.take()
 
@@ -108,9 +110,9 @@ class ChunkDecoder:
         return self.stream.take()
 
 
-def _read(data: bytes) -> Chunk:
+def _read(data: bytes, decode: Callable[[bytes], T]) -> T:
     try:
-        return read_chunk(data)
+        return decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise StreamError(_NONSENSE) from None
 
