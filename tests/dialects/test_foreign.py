@@ -12,7 +12,7 @@ from asbru.dialects.foreign import without_sealed
 
 Json = dict[str, Any]
 
-SEALED = blobs.seal("openai", {"reasoning": {"id": "rs_1"}})
+SEALED = blobs.seal("openai", "gpt-5.6", {"reasoning": {"id": "rs_1"}})
 OWN: Json = {"type": "thinking", "thinking": "a", "signature": "ErUBCkYIBxgC"}
 FOREIGN: Json = {"type": "thinking", "thinking": "b", "signature": SEALED}
 TEXT: Json = {"type": "text", "text": "Hi"}

@@ -143,18 +143,21 @@ def thinking(signature: str, words: str = "hm") -> Json:
 @pytest.mark.parametrize(
     ("block", "kept", "field"),
     [
-        (thinking(blobs.seal("p", {"a": 1})), True, "thinking"),
-        ({"type": "redacted_thinking", "data": blobs.seal("p", {})}, True, "thinking"),
-        (thinking(blobs.seal("other", {})), False, "thinking.foreign"),
+        (thinking(blobs.seal("p", "m", {"a": 1})), True, "thinking"),
+        ({"type": "redacted_thinking", "data": blobs.seal("p", "m", {})}, True, "thinking"),
+        (thinking(blobs.seal("other", "m", {})), False, "thinking.foreign"),
+        (thinking(blobs.seal("p", "another", {})), False, "thinking.foreign"),
+        (thinking(blobs.seal("p", None, {})), False, "thinking.foreign"),
         (thinking(blobs.UNSIGNED), False, "thinking.foreign"),
         (thinking("EqQBCgIYAhIM"), False, "thinking.foreign"),
         (thinking(""), False, "thinking.foreign"),
-        (thinking(blobs.seal("p", {})[:-3]), False, "thinking.foreign"),
+        (thinking(blobs.seal("p", "m", {})[:-3]), False, "thinking.foreign"),
         ({"type": "redacted_thinking", "data": "EmwKAhgB"}, False, "redacted_thinking"),
-        ({"type": "redacted_thinking", "data": blobs.seal("other", {})}, False, "redacted_thinking"),
+        ({"type": "redacted_thinking", "data": blobs.seal("other", "m", {})}, False, "redacted_thinking"),
+        ({"type": "redacted_thinking", "data": blobs.seal("p", "another", {})}, False, "redacted_thinking"),
     ],
 )
-def test_only_the_providers_own_reasoning_goes_back(block: Json, kept: bool, field: str) -> None:
+def test_only_the_models_own_reasoning_goes_back(block: Json, kept: bool, field: str) -> None:
     request, _, losses = prepared([user("a"), assistant(block, "b"), user("c")])
     assert said(request)[1] == ("assistant", [block["type"], "b"] if kept else ["b"])
     assert found(losses) == {field}
@@ -328,7 +331,7 @@ BLOCKS = st.one_of(
     st.builds(text, st.text("ab", max_size=2)),
     st.builds(lambda id: {**CALL, "id": id}, IDS),
     st.builds(lambda id, error: result("r", id=id, is_error=error), IDS, st.booleans()),
-    st.sampled_from([PNG, thinking(blobs.seal("p", {})), thinking("x"), SERVER_CALL, {"type": "tool_addition"}]),
+    st.sampled_from([PNG, thinking(blobs.seal("p", "m", {})), thinking("x"), SERVER_CALL, {"type": "tool_addition"}]),
     st.just({"type": "document", "source": {"type": "content", "content": [text("d"), PNG]}}),
 )
 ROLES = st.sampled_from(["user", "assistant", "system"])

@@ -36,10 +36,10 @@ class TestOpenAIResponses(Conversations):
         foreign = self.resigned(history, "c3RyYW5nZQ==")
         answer = via.ask(**asked, messages=foreign)
         assert (answer.status_code, answer.headers["x-asbru-loss"]) == (200, "dropped: messages.1.content.0")
-        state = blobs.unseal(first.content[0].to_dict()["signature"], "there")  # type: ignore[arg-type]  # a dict of objects
+        state = blobs.unseal(first.content[0].to_dict()["signature"], "there", self.model)  # type: ignore[arg-type]  # a dict of objects
         assert state is not None
         state["reasoning"]["encrypted_content"] = "AAAA" + state["reasoning"]["encrypted_content"][4:]
-        altered = via.ask(**asked, messages=self.resigned(history, blobs.seal("there", state)))
+        altered = via.ask(**asked, messages=self.resigned(history, blobs.seal("there", self.model, state)))
         assert (altered.status_code, altered.json()["error"]["type"]) == (400, "invalid_request_error")
         assert "could not be verified" in altered.json()["error"]["message"]
 

@@ -41,6 +41,11 @@ def base_model(model: str) -> str:
     return _PROFILE.sub("", model, count=1)
 
 
+def maker(context: Context) -> str:
+    """The model whose reasoning this is, by whichever inference profile it was called."""
+    return base_model(context.model)
+
+
 # Models
 
 Family = Literal["claude", "nova", "openai", "gpt-oss", "other"]

@@ -97,8 +97,12 @@ def server_tool_field(tool: Tool) -> str | None:
     return next((field for prefix, field in _SERVER_TOOLS.items() if kind.startswith(prefix)), None)
 
 
-def prepare(request: Request, context: Context, losses: Losses, native: Collection[str] = ()) -> Request:
+def prepare(
+    request: Request, context: Context, losses: Losses, native: Collection[str] = (), maker: str | None = None
+) -> Request:
     """The request as its target can take it; changes ``request`` and ``context`` in place and returns the former.
+
+    ``maker`` is the model that reasoning is sealed for, where one model has several names.
 
     Raises `LossyError` for what the target's table refuses.
     """
@@ -106,7 +110,7 @@ def prepare(request: Request, context: Context, losses: Losses, native: Collecti
     request.system = [block for block in request.system if not block.text.startswith(BILLING_PREFIX) and block.text]
     display = request.thinking.display if request.thinking is not None else None
     context.show_thinking = display != "omitted"
-    work = _Work(request, context, losses, native)
+    work = _Work(request, context, losses, native, maker or context.model)
     work.tools()
     work.turns()
     limit = context.facts.max_output_tokens
@@ -151,11 +155,12 @@ def _clears_thinking_only(management: object) -> bool:
 class _Work:
     """One request being prepared."""
 
-    def __init__(self, request: Request, context: Context, losses: Losses, native: Collection[str]) -> None:
+    def __init__(self, request: Request, context: Context, losses: Losses, native: Collection[str], maker: str) -> None:
         self.request = request
         self.context = context
         self.losses = losses
         self.native = native
+        self.maker = maker
         self.meet = losses.meet
         self.called: set[str] = set()
         """Ids of the tool calls seen so far, as the client names them."""
@@ -307,7 +312,7 @@ class _Work:
 
     def thinking(self, block: Thinking | RedactedThinking, path: str) -> list[Block]:
         sealed = block.signature if isinstance(block, Thinking) else block.data
-        if is_sealed(sealed) and unseal(sealed, self.context.provider) is not None:
+        if is_sealed(sealed) and unseal(sealed, self.context.provider, self.maker) is not None:
             self.meet("thinking", path)
             return [block]
         if isinstance(block, Thinking) and "thinking.unsigned" in self.native and block.thinking:

@@ -326,8 +326,28 @@ def test_a_description_of_white_space_is_none() -> None:
     assert body["toolConfig"]["tools"] == [{"toolSpec": {"name": "look", "inputSchema": {"json": {"type": "object"}}}}]
 
 
+@pytest.mark.parametrize(
+    ("model", "own"),
+    [
+        ("anthropic.claude-sonnet-4-6", True),
+        ("eu.anthropic.claude-sonnet-4-6", True),
+        ("anthropic.claude-opus-4-6-v1", False),
+        ("amazon.nova-pro-v1:0", False),
+    ],
+)
+def test_reasoning_goes_back_to_the_model_that_made_it(model: str, own: bool) -> None:
+    maker = bedrock.maker(context("us.anthropic.claude-sonnet-4-6"))
+    thought = {"type": "thinking", "thinking": "Hm.", "signature": blobs.seal("p", maker, {"signature": "c2ln"})}
+    answer = {"role": "assistant", "content": [thought, {"type": "text", "text": "Yes."}]}
+    turns = [{"role": "user", "content": "Hi"}, answer, {"role": "user", "content": "And?"}]
+    body, losses = sent(context(model), messages=turns)
+    reasoning = [block for block in body["messages"][1]["content"] if "reasoningContent" in block]
+    assert (len(reasoning), losses) == ((1, "none") if own else (0, "dropped: messages.1.content.0"))
+
+
 def test_no_breakpoint_behind_reasoning() -> None:
-    thought = {"type": "thinking", "thinking": "Hm.", "signature": blobs.seal("p", {"signature": "c2ln"})}
+    sealed = blobs.seal("p", bedrock.maker(context()), {"signature": "c2ln"})
+    thought = {"type": "thinking", "thinking": "Hm.", "signature": sealed}
     turns = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": [thought]}]
     body, _ = sent(context(), messages=turns, cache_control={"type": "ephemeral"})
     assert [list(block) for block in body["messages"][1]["content"]] == [["reasoningContent"]]

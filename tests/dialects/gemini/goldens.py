@@ -34,7 +34,8 @@ def _unseal(value: Any) -> Any:
     if not isinstance(value, dict):
         return value
     if set(value) == {"$sealed"}:
-        return blobs.seal("gemini", value["$sealed"])
+        made = dict(value["$sealed"])
+        return blobs.seal("gemini", made.pop("model"), made)
     return {name: _unseal(each) for name, each in value.items()}
 
 

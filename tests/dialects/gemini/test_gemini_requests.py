@@ -146,7 +146,7 @@ def test_a_conversation_that_begins_with_the_model() -> None:
 def test_only_the_text_that_stands_for_code_is_left_out() -> None:
     code: Json = {"executableCode": {"language": "PYTHON", "code": "1"}}
     shown = "```python\n1\n```\n"
-    sealed = blobs.seal("gemini", {"model": "gemini-3-flash-preview", "parts": [code]})
+    sealed = blobs.seal("gemini", "gemini-3-flash-preview", {"parts": [code]})
     thinking: Json = {"type": "thinking", "thinking": "", "signature": sealed}
     call: Json = {"type": "tool_use", "id": "c1", "name": "f", "input": {}}
     for blocks, expected in (

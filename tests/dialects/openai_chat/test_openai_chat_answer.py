@@ -161,7 +161,7 @@ def test_details_are_shown_where_nothing_else_is() -> None:
         {"type": "reasoning.text", "text": "med", "index": 1},
     ]
     read = streamed(delta(reasoning_details=details), delta(content="x"), STOP)
-    assert content(read)[0] == {"type": "thinking", "thinking": "Summed", "signature": blobs.seal("p", {})}
+    assert content(read)[0] == {"type": "thinking", "thinking": "Summed", "signature": blobs.seal("p", "m", {})}
 
 
 def test_details_are_kept_whole_for_the_host_that_takes_them_back() -> None:
@@ -174,7 +174,7 @@ def test_details_are_kept_whole_for_the_host_that_takes_them_back() -> None:
         delta(reasoning_details=[other, sealed, sealed]), delta(content="x"), STOP, spoken=spoken,
     )  # fmt: skip
     kept = [{**one, "summary": "ab"}, other, sealed, sealed]
-    assert content(read)[0]["signature"] == blobs.seal("p", {"details": kept})
+    assert content(read)[0]["signature"] == blobs.seal("p", "m", {"details": kept})
 
 
 def test_reasoning_between_text_is_a_block_of_its_own() -> None:
@@ -184,7 +184,7 @@ def test_reasoning_between_text_is_a_block_of_its_own() -> None:
 
 def test_nothing_but_reasoning_is_signed_too() -> None:
     read = streamed(delta(reasoning="a"), {"choices": [{"delta": {}, "finish_reason": "length"}]})
-    assert content(read) == [{"type": "thinking", "thinking": "a", "signature": blobs.seal("p", {})}]
+    assert content(read) == [{"type": "thinking", "thinking": "a", "signature": blobs.seal("p", "m", {})}]
 
 
 # Usage

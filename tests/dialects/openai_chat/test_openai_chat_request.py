@@ -275,7 +275,7 @@ def test_a_document_in_a_result_goes_behind_it() -> None:
 
 
 def test_an_assistant_turn_of_nothing_but_thinking_is_left_out() -> None:
-    thinking = {"type": "thinking", "thinking": "hm", "signature": blobs.seal("p", {})}
+    thinking = {"type": "thinking", "thinking": "hm", "signature": blobs.seal("p", "gpt-upstream", {})}
     request = {
         "messages": [
             {"role": "user", "content": "a"},
@@ -287,9 +287,19 @@ def test_an_assistant_turn_of_nothing_but_thinking_is_left_out() -> None:
     assert [turn["content"] for turn in body["messages"]] == ["a", "b"]
 
 
+def test_reasoning_of_another_model_stays_behind() -> None:
+    details = {"details": [{"type": "reasoning.encrypted", "data": "e"}]}
+    thinking = {"type": "thinking", "thinking": "hm", "signature": blobs.seal("p", "claude-upstream", details)}
+    answer = {"role": "assistant", "content": [thinking, {"type": "text", "text": "Yes."}]}
+    turns = [{"role": "user", "content": "a"}, answer, {"role": "user", "content": "b"}]
+    body, losses, _ = encode({"messages": turns}, {"reasoning_field": "reasoning_details"})
+    assert body["messages"][1] == {"role": "assistant", "content": "Yes."}
+    assert losses.header() == "dropped: messages.1.content.0"
+
+
 def test_reasoning_goes_back_under_the_hosts_name_and_not_when_thinking_is_off() -> None:
-    thinking = {"type": "thinking", "thinking": "hm", "signature": blobs.seal("p", {})}
-    sealed = {"type": "redacted_thinking", "data": blobs.seal("p", {"text": "!"})}
+    thinking = {"type": "thinking", "thinking": "hm", "signature": blobs.seal("p", "gpt-upstream", {})}
+    sealed = {"type": "redacted_thinking", "data": blobs.seal("p", "gpt-upstream", {"text": "!"})}
     said = {"type": "text", "text": "Yes."}
     request: Json = {
         "messages": [

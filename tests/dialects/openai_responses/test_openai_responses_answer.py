@@ -250,7 +250,7 @@ def test_thinking_that_is_not_to_be_shown_keeps_its_state() -> None:
     body = json.dumps({"status": "completed", "output": [item]}).encode()
     answer = joined(CODEC.decode(body, context(show_thinking=False)).take())
     assert answer["content"][0]["thinking"] == ""
-    state = blobs.unseal(answer["content"][0]["signature"], "openai")
+    state = blobs.unseal(answer["content"][0]["signature"], "openai", "gpt-5")
     assert state == {"reasoning": {"id": "rs_1", "encrypted_content": "gAAAA", "summary": [6]}}
 
 
@@ -281,7 +281,7 @@ def test_a_searchs_other_steps_are_carried_and_not_shown(status: str, action: Js
     block = joined(stream)["content"][0]
     assert (block["type"], block["thinking"]) == ("thinking", "")
     action.pop("sources", None)
-    assert blobs.unseal(block["signature"], "openai") == {"item": search}
+    assert blobs.unseal(block["signature"], "openai", "gpt-5") == {"item": search}
 
 
 @pytest.mark.parametrize(
@@ -408,7 +408,9 @@ def test_an_answer_goes_back_as_it_came() -> None:
 
 
 def test_thinking_that_the_client_changed_goes_back_as_one_part() -> None:
-    signature = blobs.seal("openai", {"reasoning": {"id": "rs_1", "encrypted_content": "g", "summary": [3, 5]}})
+    signature = blobs.seal(
+        "openai", "gpt-5", {"reasoning": {"id": "rs_1", "encrypted_content": "g", "summary": [3, 5]}}
+    )
     content = [{"type": "thinking", "thinking": "cut", "signature": signature}, {"type": "text", "text": "Hi"}]
     assert sent_back(content)[0]["summary"] == [{"type": "summary_text", "text": "cut"}]
 
@@ -418,19 +420,33 @@ def test_thinking_that_the_client_changed_goes_back_as_one_part() -> None:
     [{}, {"reasoning": 1}, {"item": []}, {"phase": 2}, {"reasoning": {"id": "rs_1", "content": [4]}}],
 )
 def test_a_seal_that_holds_nothing_of_use_is_left_out(state: Json) -> None:
-    thinking = {"type": "thinking", "thinking": "", "signature": blobs.seal("openai", state)}
+    thinking = {"type": "thinking", "thinking": "", "signature": blobs.seal("openai", "gpt-5", state)}
     plain = {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "Hi"}]}
     assert sent_back([thinking, {"type": "text", "text": "Hi"}]) == [plain]
 
 
 def test_lengths_that_are_none_leave_one_part() -> None:
-    signature = blobs.seal("openai", {"reasoning": {"id": "rs_1", "encrypted_content": "g", "summary": ["x"]}})
+    signature = blobs.seal("openai", "gpt-5", {"reasoning": {"id": "rs_1", "encrypted_content": "g", "summary": ["x"]}})
     content = [{"type": "thinking", "thinking": "cut", "signature": signature}, {"type": "text", "text": "Hi"}]
     assert sent_back(content)[0]["summary"] == [{"type": "summary_text", "text": "cut"}]
 
 
+def test_reasoning_of_another_model_stays_behind() -> None:
+    state: Json = {"reasoning": {"id": "rs_1", "encrypted_content": "g", "summary": []}}
+    plain = {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "Hi"}]}
+    for model, items in (("gpt-5", ["reasoning", "message"]), ("gpt-5-mini", ["message"])):
+        thinking = {"type": "thinking", "thinking": "", "signature": blobs.seal("openai", model, state)}
+        back = sent_back([thinking, {"type": "text", "text": "Hi"}])
+        assert ([item["type"] for item in back], back[-1]) == (items, plain)
+    turns = [{"role": "user", "content": "a"}, {"role": "assistant", "content": [thinking]}]
+    request = messages.parse(json.dumps({"model": "claude", "max_tokens": 99, "messages": turns}).encode())
+    losses = Losses(CODEC.fidelity)
+    CODEC.encode(request, context(), losses)
+    assert losses.header() == "dropped: messages.1.content.0"
+
+
 def test_searches_of_another_provider_stay_behind() -> None:
-    found = {"url": "https://example.com", "title": "t", "encrypted_content": blobs.seal("azure", {})}
+    found = {"url": "https://example.com", "title": "t", "encrypted_content": blobs.seal("azure", None, {})}
     use = {"type": "server_tool_use", "id": "srvtoolu_ws_1", "name": "web_search", "input": {"query": "q"}}
     result = {"type": "web_search_tool_result", "tool_use_id": "srvtoolu_ws_1", "content": [found]}
     assert [item["type"] for item in sent_back([use, result, {"type": "text", "text": "Hi"}])] == ["message"]

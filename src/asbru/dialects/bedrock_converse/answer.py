@@ -183,13 +183,13 @@ class Answer:
             return
         if self._redacted:
             data = base64.b64encode(b"".join(self._redacted)).decode("ascii")
-            sealed = blobs.seal(self._context.provider, {"redacted": data})
+            sealed = blobs.seal(self._context.provider, bedrock.maker(self._context), {"redacted": data})
             self.stream.block({"type": "redacted_thinking", "data": sealed})
         elif self._signature:
             state = {"signature": self._signature}
             if self._thought:
                 state["text"] = "".join(self._thought)
-            self.stream.signature(blobs.seal(self._context.provider, state))
+            self.stream.signature(blobs.seal(self._context.provider, bedrock.maker(self._context), state))
         self.stream.end_block()
         self._index = -1
         self._signature = ""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from asbru.dialects import blobs
+from asbru.dialects import bedrock, blobs
 from asbru.dialects.bedrock import Family
 from asbru.dialects.codec import Context
 from asbru.dialects.losses import Losses, LossyError
@@ -162,7 +162,7 @@ class Conversation:
 
     def _reasoning(self, block: Thinking | RedactedThinking) -> list[Json]:
         sealed = block.signature if isinstance(block, Thinking) else block.data
-        state = blobs.unseal(sealed, self._context.provider) or {}
+        state = blobs.unseal(sealed, self._context.provider, bedrock.maker(self._context)) or {}
         if isinstance(state.get("redacted"), str):
             return [{"reasoningContent": {"redactedContent": state["redacted"]}}]
         if not isinstance(state.get("signature"), str):

@@ -89,7 +89,7 @@ class _Work:
             kept |= {"messages.system"}
         elif any(turn.role == "system" and turn.content for turn in request.messages):
             losses.note("approximated", "messages.system", "a reminder in the user's turn")
-        self._request = prepare(request, context, losses, native=kept)
+        self._request = prepare(request, context, losses, native=kept, maker=bedrock.maker(context))
         self._context = context
         self._losses = losses
         self._conversation = Conversation(context, self._family, losses)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import urlsplit
 
+from asbru.dialects import blobs
 from asbru.dialects.codec import Context
 from asbru.dialects.gemini import state
 from asbru.dialects.gemini.family import is_gemini_3
@@ -111,10 +112,7 @@ class _Work:
     ) -> tuple[str | None, str]:
         """Put back what a block holds; the signature for the next part, and what the client was shown."""
         sealed = block.signature if isinstance(block, Thinking) else block.data
-        found = state.unseal(sealed, self.context.provider, self.context.model)
-        if found is None:
-            self.losses.meet("thinking.foreign")  # another model's
-            return pending, ""
+        found = blobs.unseal(sealed, self.context.provider, self.context.model) or {}
         before, after, whole = found.get("before"), found.get("after"), found.get("parts")
         if isinstance(after, str):
             if parts and "text" in parts[-1] and "thoughtSignature" not in parts[-1]:

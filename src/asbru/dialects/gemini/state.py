@@ -6,7 +6,6 @@ Gemini 3 refuses a request whose history lacks the ``thoughtSignature`` of the f
 ``after``: the signature of the text before;
 ``parts``: whole parts that Messages has no words for, or that are shown as the text behind them (`shown`);
 nothing: thinking that was shown, of which Gemini takes nothing back.
-Signatures mean something to the model that made them only, so its name is sealed in.
 """
 
 from __future__ import annotations
@@ -23,13 +22,7 @@ SKIP_VALIDATION = "skip_thought_signature_validator"
 
 def seal(provider: str, model: str, **state: object) -> str:
     """A signature that holds ``before``, ``after``, ``parts`` or nothing."""
-    return blobs.seal(provider, {"model": model, **state})
-
-
-def unseal(signature: str, provider: str, model: str) -> Json | None:
-    """What was sealed; None when this model did not make it."""
-    found = blobs.unseal(signature, provider)
-    return found if found is not None and found.get("model") == model else None
+    return blobs.seal(provider, model, state)
 
 
 def shown(part: Json) -> str:

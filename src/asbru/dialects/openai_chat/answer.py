@@ -264,7 +264,7 @@ class _Reader:
         elif self._texts:
             state["text"] = "".join(self._texts)
         self._details, self._texts = [], []
-        self.stream.signature(blobs.seal(self._context.provider, state))
+        self.stream.signature(blobs.seal(self._context.provider, self._context.model, state))
 
     # Tool calls
 

@@ -163,7 +163,7 @@ class Conversation:
         details: list[Json] = []
         for block in blocks:
             sealed = block.signature if isinstance(block, Thinking) else block.data
-            state = unseal(sealed, self._context.provider) or {}
+            state = unseal(sealed, self._context.provider, self._context.model) or {}
             details += state.get("details") or []
             texts.append(str(state.get("text") or (block.thinking if isinstance(block, Thinking) else "")))
         text = "".join(texts)

@@ -192,7 +192,7 @@ class Output:
         self._said, self._part, self._as_text = None, 0, False
         if item.type == "message":
             if item.phase:
-                self._stream.signature(state.seal_phase(self._context.provider, item.phase))
+                self._stream.signature(state.seal_phase(self._context.provider, self._context.model, item.phase))
         elif item.type == "function_call":
             name = item.name or ""
             self._as_text = name == self._context.structured_tool
@@ -260,7 +260,7 @@ class Output:
                     self._stream.tool_end(self._key)
             case "web_search_call":
                 action = item.action if isinstance(item.action, dict) else {}
-                hosted.tell_search(self._stream, self._context.provider, self._key, item.id or "", item.status, action)
+                hosted.tell_search(self._stream, self._context, self._key, item.id or "", item.status, action)
             case "mcp_call" if item.id and item.name:
                 call = {"arguments": item.arguments, "output": item.output, "error": item.error}
                 hosted.tell_mcp_call(self._stream, self._key, item.id, item.server_label or "", item.name, call)
@@ -280,7 +280,7 @@ class Output:
         if self._said is None:
             self._stream.thinking(state.JOINT.join(summary or content))
         signature = state.seal_reasoning(
-            self._context.provider, item.id or "", item.encrypted_content, summary, content
+            self._context.provider, self._context.model, item.id or "", item.encrypted_content, summary, content
         )
         if signature:
             self._stream.signature(signature)

@@ -137,7 +137,7 @@ class Conversation:
                 self._losses.note("approximated", "cache_control", "none on what the assistant said")
             match block:
                 case Thinking() | RedactedThinking():
-                    back = state.replay(block, self._context.provider)
+                    back = state.replay(block, self._context.provider, self._context.model)
                     phase = back.phase or phase
                     if back.item is not None and back.item.get("type") == "reasoning":
                         reasoning.append(back.item)

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from asbru.dialects import blobs
+from asbru.dialects.codec import Context
 from asbru.dialects.json_text import encode as to_json
 from asbru.dialects.losses import Losses, LossyError
 from asbru.dialects.message_stream import MessageStream
@@ -121,7 +122,7 @@ def _is_search_of(result: Json | None, provider: str) -> bool:
     pages = result.get("content") if result is not None else None
     page = pages[0] if isinstance(pages, list) and pages else None
     mark = page.get("encrypted_content") if isinstance(page, dict) else None
-    return isinstance(mark, str) and blobs.unseal(mark, provider) is not None
+    return isinstance(mark, str) and blobs.unseal(mark, provider, None) is not None
 
 
 def _mcp_call(raw: Json, id: str, result: Json | None) -> Json:
@@ -147,8 +148,11 @@ def _mcp_call(raw: Json, id: str, result: Json | None) -> Json:
 # What was done, told to the client
 
 
-def tell_search(stream: MessageStream, provider: str, key: object, id: str, status: str | None, action: Json) -> None:
+def tell_search(
+    stream: MessageStream, context: Context, key: object, id: str, status: str | None, action: Json
+) -> None:
     """A ``web_search_call`` that is complete."""
+    provider = context.provider
     sources = action.get("sources")
     urls = [source.get("url") for source in sources if isinstance(source, dict)] if isinstance(sources, list) else []
     plain = {name: value for name, value in action.items() if name != "sources" and value is not None}
@@ -156,11 +160,11 @@ def tell_search(stream: MessageStream, provider: str, key: object, id: str, stat
         if id:
             done = {"type": "web_search_call", "id": id, "status": status or "completed"}
             kept = {name: value for name, value in action.items() if name != "sources"}
-            stream.signature(state.seal_item(provider, {**done, "action": kept}))
+            stream.signature(state.seal_item(provider, context.model, {**done, "action": kept}))
         return
     if "query" not in plain and plain.get("queries"):
         plain["query"] = plain["queries"][0]
-    shown, mark = f"{_SEARCH_ID}{id}", blobs.seal(provider, {})
+    shown, mark = f"{_SEARCH_ID}{id}", blobs.seal(provider, None, {})
     stream.tool(key, shown, "web_search", "server_tool_use")
     stream.tool_json(key, to_json(plain).decode())
     stream.tool_end(key)

@@ -29,7 +29,7 @@ class Replay(NamedTuple):
 
 
 def seal_reasoning(
-    provider: str, id: str, encrypted_content: str | None, summary: Sequence[str], content: Sequence[str]
+    provider: str, model: str, id: str, encrypted_content: str | None, summary: Sequence[str], content: Sequence[str]
 ) -> str:
     """The signature for a reasoning item; empty when the provider could make nothing of what there is.
 
@@ -43,21 +43,21 @@ def seal_reasoning(
         state["content"] = [len(part) for part in content]
     else:
         return ""
-    return blobs.seal(provider, {"reasoning": state})
+    return blobs.seal(provider, model, {"reasoning": state})
 
 
-def seal_item(provider: str, item: Json) -> str:
-    return blobs.seal(provider, {"item": item})
+def seal_item(provider: str, model: str, item: Json) -> str:
+    return blobs.seal(provider, model, {"item": item})
 
 
-def seal_phase(provider: str, phase: str) -> str:
-    return blobs.seal(provider, {"phase": phase})
+def seal_phase(provider: str, model: str, phase: str) -> str:
+    return blobs.seal(provider, model, {"phase": phase})
 
 
-def replay(block: Thinking | RedactedThinking, provider: str) -> Replay:
-    """What a block that this provider sealed stands for; nothing when it is damaged."""
+def replay(block: Thinking | RedactedThinking, provider: str, model: str) -> Replay:
+    """What a block that this model sealed stands for; nothing when it is damaged."""
     sealed, text = (block.signature, block.thinking) if isinstance(block, Thinking) else (block.data, "")
-    state = blobs.unseal(sealed, provider) or {}
+    state = blobs.unseal(sealed, provider, model) or {}
     reasoning, item, phase = state.get("reasoning"), state.get("item"), state.get("phase")
     if isinstance(reasoning, dict):
         return Replay(_reasoning(reasoning, text))
