@@ -194,7 +194,7 @@ def test_what_a_result_may_hold() -> None:
     request, _, losses = prepared([user("a"), assistant(CALL), user(result("t", PNG, NOTES, PAGE, {"type": "odd"}))])
     assert said(request)[2][1][0].startswith("result: t | image | <document>\nd\n</document> | <search_result")
     in_results = {"tool_result.image", "tool_result.document", "tool_result.search_result"}
-    assert found(losses) == {*in_results, "document.text", "block.unknown"}
+    assert found(losses) == {*in_results, "image.base64", "document.text", "block.unknown"}
     native = prepared([user("a"), assistant(CALL), user(result(PAGE))], native=("tool_result.search_result",))[0]
     assert said(native)[2] == ("user", ["result: search_result"])
 
@@ -202,7 +202,7 @@ def test_what_a_result_may_hold() -> None:
 def test_a_result_without_its_call_is_the_users_text() -> None:
     request, _, losses = prepared([user(result("left", PNG, id="call_9"), "now")])
     assert said(request) == [("user", ["Result of an earlier tool call:", "left", "image", "now"])]
-    assert found(losses) == {"tool_result.orphan", "tool_result.image"}
+    assert found(losses) == {"tool_result.orphan", "tool_result.image", "image.base64"}
 
 
 # 14, 18: limits and prefill
@@ -235,7 +235,8 @@ def test_documents_and_search_results_are_texts_that_say_what_they_are() -> None
         "<document>\np\n</document>",
         '<search_result source="https://e" title="E">\nx\ny\n</search_result>',
     ]
-    assert found(losses) == {"document.text", "document.content", "document.citations", "search_result"}
+    documents = {"document.text", "document.content", "document.citations"}
+    assert found(losses) == {*documents, "image.base64", "search_result"}
     marks = [getattr(block, "cache_control", None) for block in request.messages[0].content]
     assert marks == [None, None, None, MARK, None, None]
 
@@ -277,6 +278,69 @@ def test_a_block_is_met_at_its_place(block: Json, field: str) -> None:
     with pytest.raises(LossyError) as caught:
         prepared([user("a", block)], verdicts={field: "refused"})
     assert caught.value.path == "messages.0.content.1"
+
+
+def inside(image: Json) -> list[tuple[list[Json], str]]:
+    """The image wherever one may stand, and its path there."""
+    document = {"type": "document", "source": {"type": "content", "content": [text("d"), image]}}
+    calling = [user("a"), assistant(CALL)]
+    return [
+        ([user(image)], "messages.0.content.0"),
+        ([user(document)], "messages.0.content.0.source.content.1"),
+        ([*calling, user(result("r", image))], "messages.2.content.0.content.1"),
+        ([*calling, user(result(document))], "messages.2.content.0.content.0.source.content.1"),
+    ]
+
+
+@pytest.mark.parametrize("place", range(4))
+def test_an_images_source_is_checked_wherever_it_stands(place: int) -> None:
+    def refused(image: Json, field: str = "unknown") -> str:
+        turns, path = inside(image)[place]
+        with pytest.raises(LossyError) as caught:
+            prepared(turns, verdicts={field: "refused"})
+        assert caught.value.path.startswith(path)
+        return caught.value.path.removeprefix(path)
+
+    assert refused(source("image", "base64", media_type="image/png")) == ".source.data"
+    assert refused(source("image", "base64", data="iVBO")) == ".source.media_type"
+    assert refused(source("image", "file", file_id="f"), "image.file") == ""
+    assert refused(source("image", "future"), "block.unknown") == ""
+    assert "image" not in str(said(prepared(inside(source("image", "future"))[place][0])[0]))
+
+
+def test_a_document_holds_texts_and_images_only() -> None:
+    document = {"type": "document", "source": {"type": "content", "content": [text("d"), CALL]}}
+    request, _, losses = prepared([user(document)])
+    assert said(request) == [("user", ["<document>\nd\n</document>"])]
+    assert found(losses) == {"document.content", "block.unknown"}
+
+
+@pytest.mark.parametrize(
+    "turn",
+    [
+        user("a", CALL),
+        assistant("a", result("r")),
+        assistant("a", PNG),
+        assistant("a", NOTES),
+        system("a", PNG),
+        system("a", CALL),
+        system("a", result("r")),
+        system("a", thinking("x")),
+    ],
+)
+def test_a_block_in_a_turn_that_may_not_hold_it_is_refused(turn: Json) -> None:
+    with pytest.raises(LossyError, match="not supported in") as caught:
+        prepared([user("a"), turn, user("b")])
+    assert caught.value.path == "messages.1.content.1"
+
+
+def test_a_call_has_a_single_result() -> None:
+    call = [user("a"), assistant(CALL)]
+    for turns in ([user(result("r"), result("s"))], [user(result("r")), user(result("s"))]):
+        with pytest.raises(LossyError, match="single result"):
+            prepared([*call, *turns])
+    again = [*call, user(result("r")), assistant(CALL), user(result("s"))]
+    assert said(prepared(again)[0])[-1] == ("user", ["result: s"])
 
 
 def test_an_unknown_block_goes_on_only_where_it_is_native() -> None:
@@ -327,16 +391,21 @@ def test_a_breakpoint_is_met_wherever_it_stands_unless_the_target_has_them(
 # Any conversation
 
 IDS = st.sampled_from(["c1", "c2", "odd id"])
-BLOCKS = st.one_of(
-    st.builds(text, st.text("ab", max_size=2)),
-    st.builds(lambda id: {**CALL, "id": id}, IDS),
-    st.builds(lambda id, error: result("r", id=id, is_error=error), IDS, st.booleans()),
-    st.sampled_from([PNG, thinking(blobs.seal("p", "m", {})), thinking("x"), SERVER_CALL, {"type": "tool_addition"}]),
-    st.just({"type": "document", "source": {"type": "content", "content": [text("d"), PNG]}}),
-)
-ROLES = st.sampled_from(["user", "assistant", "system"])
+ANYWHERE = st.builds(text, st.text("ab", max_size=2)) | st.just({"type": "tool_addition"})
+BLOCKS = {
+    "user": ANYWHERE
+    | st.builds(lambda id, error: result("r", id=id, is_error=error), IDS, st.booleans())
+    | st.sampled_from([PNG, {"type": "document", "source": {"type": "content", "content": [text("d"), PNG]}}]),
+    "assistant": ANYWHERE
+    | st.builds(lambda id: {**CALL, "id": id}, IDS)
+    | st.sampled_from([thinking(blobs.seal("p", "m", {})), thinking("x"), SERVER_CALL]),
+    "system": ANYWHERE,
+}
 TURNS = st.lists(
-    st.builds(lambda role, blocks: {"role": role, "content": blocks}, ROLES, st.lists(BLOCKS, max_size=4)), max_size=6
+    st.sampled_from(list(BLOCKS)).flatmap(
+        lambda role: st.builds(lambda blocks: {"role": role, "content": blocks}, st.lists(BLOCKS[role], max_size=4))
+    ),
+    max_size=6,
 )
 
 
@@ -352,7 +421,13 @@ def test_a_breakpoint_stays_with_what_its_words_become(native: tuple[str, ...]) 
 
 @given(TURNS, st.booleans())
 def test_whatever_the_conversation_its_form_is_sound(turns: list[Json], system_stays: bool) -> None:
-    request, _, _ = prepared(turns or [user("Hi")], native=("messages.system",) if system_stays else ())
+    native = ("messages.system",) if system_stays else ()
+    try:
+        request, _, _ = prepared(turns or [user("Hi")], native=native)
+    except LossyError as error:
+        results = [block.get("tool_use_id") for turn in turns for block in turn["content"]]
+        assert "single result" in error.message and any(results.count(id) > 1 for id in results if id)
+        return
     called: set[str] = set()
     for before, turn in zip([None, *request.messages], request.messages, strict=False):
         assert turn.content, "an empty turn"

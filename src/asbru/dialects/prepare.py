@@ -164,6 +164,8 @@ class _Work:
         self.meet = losses.meet
         self.called: set[str] = set()
         """Ids of the tool calls seen so far, as the client names them."""
+        self.answered: set[str] = set()
+        """Ids of the results since the last assistant turn."""
         quirks = context.quirks
         self.tool_id = id_mapper(quirks.tool_id_pattern)
         self.names: dict[str, str] = {}
@@ -241,9 +243,14 @@ class _Work:
                 continue
             content: list[Block] = []
             for position, block in enumerate(turn.content):
-                content += self.block(block, f"{path}.content.{position}")
+                where = f"{path}.content.{position}"
+                if isinstance(block, _ONLY_IN[_OTHER[turn.role]]):
+                    raise _misplaced(block, turn, where)
+                content += self.block(block, where)
             if not content:
                 continue
+            if turn.role == "assistant":
+                self.answered.clear()
             if turns and turns[-1].role == turn.role:
                 turns[-1].content += content
             else:
@@ -261,11 +268,13 @@ class _Work:
                 self.request.output_config or OutputConfig(), effort=effort
             )
         texts = [block for block in turn.content if isinstance(block, Text) and block.text]
-        for block in turn.content:
+        for position, block in enumerate(turn.content):
             if isinstance(block, Unknown):
                 self.unknown(block, path)
-            else:
+            elif isinstance(block, Text):
                 self.cached(block, path)
+            else:
+                raise _misplaced(block, turn, f"{path}.content.{position}")
         if not texts:
             return
         self.meet("messages.system", path)
@@ -298,10 +307,7 @@ class _Work:
             case ToolResult():
                 return self.result(block, path)
             case Image():
-                self.meet(
-                    f"image.{block.source.type}" if block.source.type in _IMAGE_SOURCES else "block.unknown", path
-                )
-                return [block]
+                return checked_image(block, path, self.losses)
             case Document():
                 return self.document(block, path)
             case SearchResult():
@@ -321,6 +327,9 @@ class _Work:
         return []
 
     def result(self, block: ToolResult, path: str) -> list[Block]:
+        if block.tool_use_id in self.answered:
+            # Targets that keep results by id would send the last one only.
+            raise LossyError(path, f"each tool_use must have a single result; {block.tool_use_id!r} has another")
         content: list[Block] = []
         for position, part in enumerate(block.content):
             where = f"{path}.content.{position}"
@@ -329,7 +338,7 @@ class _Work:
                     content.append(part)
                 case Image():
                     self.meet("tool_result.image", where)
-                    content.append(part)
+                    content += checked_image(part, where, self.losses)
                 case Document():
                     self.meet("tool_result.document", where)
                     content += self.document(part, where)
@@ -348,6 +357,7 @@ class _Work:
             if block.cache_control is not None and isinstance(last, Text | Image | Document | SearchResult):
                 content[-1] = msgspec.structs.replace(last, cache_control=block.cache_control)
             return content
+        self.answered.add(block.tool_use_id)
         if block.is_error:
             self.meet("tool_result.is_error", path)
             if "tool_result.is_error" not in self.native:
@@ -364,7 +374,7 @@ class _Work:
         if (block.citations or {}).get("enabled"):
             self.meet("document.citations", path)
         if kind in ("text", "content") and f"document.{kind}" not in self.native:
-            return document_text(block, path)
+            return document_text(block, path, self.losses)
         return [block]
 
     def unknown(self, block: Unknown, path: str) -> list[Block]:
@@ -383,6 +393,12 @@ class _Work:
 
 _IMAGE_SOURCES = frozenset({"base64", "url", "file"})
 _DOCUMENT_SOURCES = frozenset({"base64", "url", "text", "content", "file"})
+_ONLY_IN: dict[str, tuple[type[Block], ...]] = {"assistant": (ToolUse,), "user": (ToolResult, Image, Document)}
+_OTHER = {"assistant": "user", "user": "assistant"}
+
+
+def _misplaced(block: Block, turn: Turn, path: str) -> LossyError:
+    return LossyError(path, f"{block.type!r} blocks are not supported in {turn.role!r} messages")
 
 
 def search_result_text(block: SearchResult) -> Text:
@@ -392,7 +408,21 @@ def search_result_text(block: SearchResult) -> Text:
     return Text(text=text, cache_control=block.cache_control)
 
 
-def document_text(block: Document, path: str) -> list[Block]:
+def checked_image(block: Image, path: str, losses: Losses) -> list[Block]:
+    """The image, where its source is known and whole."""
+    source = block.source
+    if source.type not in _IMAGE_SOURCES:
+        losses.meet("block.unknown", path)
+        return []
+    losses.meet(f"image.{source.type}", path)
+    if source.type == "base64":
+        for field in ("media_type", "data"):
+            if not getattr(source, field):
+                raise LossyError(f"{path}.source.{field}", "Field required")
+    return [block]
+
+
+def document_text(block: Document, path: str, losses: Losses) -> list[Block]:
     """A document of text as text blocks, its title and context said, its images kept."""
     names = "".join(
         f' {name}="{value}"' for name, value in (("title", block.title), ("context", block.context)) if value
@@ -405,8 +435,17 @@ def document_text(block: Document, path: str) -> list[Block]:
         parts = blocks(source.content, f"{path}.source.content")
     except MessagesError as error:
         raise LossyError(path, str(error)) from None
+    kept: list[Block] = []
+    for position, part in enumerate(parts):
+        where = f"{path}.source.content.{position}"
+        if isinstance(part, Image):
+            kept += checked_image(part, where, losses)
+        elif isinstance(part, Text):
+            kept.append(part)
+        else:
+            losses.meet("block.unknown", where)
     end = Text(text="\n</document>", cache_control=block.cache_control)
-    return join_texts([Text(text=f"<document{names}>\n"), *parts, end])
+    return join_texts([Text(text=f"<document{names}>\n"), *kept, end])
 
 
 def join_texts(parts: Iterable[Block]) -> list[Block]:

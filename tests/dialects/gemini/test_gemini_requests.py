@@ -46,7 +46,7 @@ SERVER: Json = {"type": "url", "name": "a", "url": "https://example.com/mcp"}
         (
             {"messages": [{"role": "user", "content": [{"type": "image", "source": {"type": "base64"}}]}]},
             {},
-            "messages.0.content.0.source",
+            "messages.0.content.0.source.media_type",
         ),
         ({"mcp_servers": [SERVER]}, {"quirks": {"vertex": True}}, "mcp_servers.0"),
         ({"mcp_servers": [{**SERVER, "tool_configuration": {"allowed_tools": ["x"]}}]}, {}, "mcp_servers.0"),

@@ -194,7 +194,9 @@ class Conversation:
             texts = _texts(source.content)
             if texts is None:  # Converse's documents hold no images
                 self._losses.note("approximated", "document.content", "text and images in `<document>`")
-                return [part for text in document_text(block, "document.source") for part in self._block(text)]
+                return [
+                    part for text in document_text(block, "document.source", self._losses) for part in self._block(text)
+                ]
             made = {"source": {"content": [{"text": text} for text in texts]}}
         return [{"document": self._described(block, made)}]
 
