@@ -14,6 +14,7 @@ from collections.abc import Collection, Iterable
 import msgspec
 
 from asbru.dialects import client_tools
+from asbru.dialects.as_text import checked_image, document_text, join_texts, search_result_text
 from asbru.dialects.blobs import is_sealed, unseal
 from asbru.dialects.codec import Context
 from asbru.dialects.losses import Losses, LossyError
@@ -21,7 +22,6 @@ from asbru.dialects.messages import (
     Block,
     Document,
     Image,
-    MessagesError,
     OutputConfig,
     RedactedThinking,
     Request,
@@ -33,7 +33,6 @@ from asbru.dialects.messages import (
     ToolUse,
     Turn,
     Unknown,
-    blocks,
 )
 from asbru.dialects.names import id_mapper, tool_name
 from asbru.dialects.tool_changes import changes
@@ -391,7 +390,6 @@ class _Work:
         return []
 
 
-_IMAGE_SOURCES = frozenset({"base64", "url", "file"})
 _DOCUMENT_SOURCES = frozenset({"base64", "url", "text", "content", "file"})
 _ONLY_IN: dict[str, tuple[type[Block], ...]] = {"assistant": (ToolUse,), "user": (ToolResult, Image, Document)}
 _OTHER = {"assistant": "user", "user": "assistant"}
@@ -399,62 +397,3 @@ _OTHER = {"assistant": "user", "user": "assistant"}
 
 def _misplaced(block: Block, turn: Turn, path: str) -> LossyError:
     return LossyError(path, f"{block.type!r} blocks are not supported in {turn.role!r} messages")
-
-
-def search_result_text(block: SearchResult) -> Text:
-    """A search result as text that says where it is from."""
-    body = "\n".join(part.text for part in block.content)
-    text = f'<search_result source="{block.source}" title="{block.title}">\n{body}\n</search_result>'
-    return Text(text=text, cache_control=block.cache_control)
-
-
-def checked_image(block: Image, path: str, losses: Losses) -> list[Block]:
-    """The image, where its source is known and whole."""
-    source = block.source
-    if source.type not in _IMAGE_SOURCES:
-        losses.meet("block.unknown", path)
-        return []
-    losses.meet(f"image.{source.type}", path)
-    if source.type == "base64":
-        for field in ("media_type", "data"):
-            if not getattr(source, field):
-                raise LossyError(f"{path}.source.{field}", "Field required")
-    return [block]
-
-
-def document_text(block: Document, path: str, losses: Losses) -> list[Block]:
-    """A document of text as text blocks, its title and context said, its images kept."""
-    names = "".join(
-        f' {name}="{value}"' for name, value in (("title", block.title), ("context", block.context)) if value
-    )
-    source = block.source
-    plain = source.data or "" if source.type == "text" else source.content
-    if isinstance(plain, str):
-        return [Text(text=f"<document{names}>\n{plain}\n</document>", cache_control=block.cache_control)]
-    try:
-        parts = blocks(source.content, f"{path}.source.content")
-    except MessagesError as error:
-        raise LossyError(path, str(error)) from None
-    kept: list[Block] = []
-    for position, part in enumerate(parts):
-        where = f"{path}.source.content.{position}"
-        if isinstance(part, Image):
-            kept += checked_image(part, where, losses)
-        elif isinstance(part, Text):
-            kept.append(part)
-        else:
-            losses.meet("block.unknown", where)
-    end = Text(text="\n</document>", cache_control=block.cache_control)
-    return join_texts([Text(text=f"<document{names}>\n"), *kept, end])
-
-
-def join_texts(parts: Iterable[Block]) -> list[Block]:
-    """The same parts with neighbouring texts made one."""
-    joined: list[Block] = []
-    for part in parts:
-        last = joined[-1] if joined else None
-        if isinstance(part, Text) and isinstance(last, Text):
-            joined[-1] = Text(text=last.text + part.text, cache_control=part.cache_control or last.cache_control)
-        else:
-            joined.append(part)
-    return joined

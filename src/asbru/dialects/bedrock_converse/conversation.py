@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from asbru.dialects import bedrock, blobs
+from asbru.dialects.as_text import document_text
 from asbru.dialects.bedrock import Family
 from asbru.dialects.codec import Context
 from asbru.dialects.losses import Losses, LossyError
@@ -25,7 +26,6 @@ from asbru.dialects.messages import (
     ToolResult,
     ToolUse,
 )
-from asbru.dialects.prepare import document_text
 
 Json = dict[str, Any]
 
