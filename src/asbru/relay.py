@@ -53,8 +53,7 @@ def _note_served(call: Call, answer: Answer) -> None:
     record.provider = answer.target.provider
     record.served_model = answer.attempt.model
     record.upstream_ms = answer.attempt.duration_ms
-    if answer.translation is not None and answer.translation.losses.found:
-        record.losses = answer.translation.losses.named()
+    record.losses = [] if answer.translation is None else answer.translation.losses.named()
 
 
 @lru_cache(maxsize=1024)

@@ -200,6 +200,7 @@ def translation(call: Call, asked: Asked, upstream: Upstream, model: str, stream
     if losses.found and (upstream.settings.strict or call.ingress.flag(b"x-asbru-strict")):
         header = (b"x-asbru-loss", header_text(losses.header(), MAX_LOSS_CHARS))
         message = f"{upstream.name} cannot carry this request without loss: {losses.header()}"
+        call.record.losses = losses.named()
         raise CannotCarry(GatewayError("invalid_request", message, headers=[header]))
     if missing:
         raise Unfetched(missing)

@@ -151,6 +151,20 @@ def test_cached_and_written_tokens_are_counted_and_priced_once(stream: bool) -> 
     run(main())
 
 
+def test_what_strict_refused_to_lose_is_in_the_record() -> None:
+    async def main() -> None:
+        async with Upstream() as a:
+            config = providers(a)
+            config["providers"]["a"] |= {"dialect": "openai-chat"}
+            async with serving(config) as gateway:
+                reply = await ask(gateway, asked(inference_geo="eu"), x_asbru_strict="true")
+            assert reply.status == 400
+        (record,) = gateway.records
+        assert record["losses"] == ["dropped: inference_geo"]
+
+    run(main())
+
+
 @streamed
 def test_what_a_translation_lost_is_named_for_the_provider_that_served(stream: bool) -> None:
     async def main() -> None:

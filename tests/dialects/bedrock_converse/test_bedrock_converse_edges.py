@@ -378,3 +378,10 @@ def test_interleaving_on_vertex_goes_by_its_own_names() -> None:
 def test_betas_are_sent_renamed_left_out_or_lost() -> None:
     asked = ["claude-code-20250219", "advanced-tool-use-2025-11-20", "tool-search-tool-2025-10-19", "new-2027-01-01"]
     assert betas.BEDROCK.divide([*asked, *asked], CLAUDE) == (["tool-search-tool-2025-10-19"], ["new-2027-01-01"])
+
+
+def test_a_document_without_text_is_left_out_by_name() -> None:
+    empty = {"type": "document", "source": {"type": "text", "media_type": "text/plain", "data": " "}}
+    body, losses = sent(context(), messages=[{"role": "user", "content": [empty, {"type": "text", "text": "Hi"}]}])
+    assert body["messages"] == [{"role": "user", "content": [{"text": "Hi"}]}]
+    assert losses == "dropped: document.text"

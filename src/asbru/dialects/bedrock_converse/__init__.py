@@ -1,7 +1,7 @@
 """Amazon Bedrock's Converse and ConverseStream, for every model there: contract/translation.md §8.4.
 
 ``request`` and ``conversation`` write, ``answer`` reads; ``asbru.dialects.bedrock`` has what this shares with
-InvokeModel. Reasoning goes back to the provider that made it and to no other: Claude's own signatures, and the
+InvokeModel. Reasoning goes back to the model that made it and to no other: Claude's own signatures, and the
 redacted content of others, are sealed with the provider's name (`blobs`).
 """
 

@@ -188,6 +188,7 @@ class Conversation:
             made = {"format": kind, "source": {"bytes": source.data}}
         elif source.type == "text":
             if not source.data or source.data.isspace():
+                self._losses.note("dropped", "document.text", "a document without text is refused here")
                 return []
             made = {"format": "txt", "source": {"text": source.data}}
         else:

@@ -93,7 +93,7 @@ FIDELITY: Fidelity = {
     "tool_choice.disable_parallel_tool_use": Row("exact", "an additional field for Claude; dropped for others"),
     "response.text": Row("exact", "`text`"),
     "response.thinking": Row("exact", "`reasoningContent`"),
-    "response.signature": Row("exact", "sealed for the provider that made it"),
+    "response.signature": Row("exact", "sealed for the model that made it"),
     "response.tool_use": Row("exact", "`toolUse`, one after another"),
     "response.citations": Row("exact", "`citationsContent`; those of web pages are left out"),
     "response.stop_reason": Row("exact", "`stopReason`, and what was in the answer"),

@@ -91,7 +91,7 @@ FIDELITY: Fidelity = {
     "tool_choice.disable_parallel_tool_use": Row("exact", "`parallel_tool_calls: false`"),
     "response.text": Row("exact", "`output_text`"),
     "response.thinking": Row("exact", "`reasoning`: its summary, or its text where the host shows it"),
-    "response.signature": Row("exact", "the encrypted reasoning with its item's id, sealed for the host that made it"),
+    "response.signature": Row("exact", "the encrypted reasoning with its item's id, sealed for the model that made it"),
     "response.tool_use": Row("exact", "`function_call`, one after another"),
     "response.citations": Row("approximated", "`url_citation`: page and title, without the cited words"),
     "response.stop_reason": Row("exact", "`status`, `incomplete_details`, and what was in the answer"),
