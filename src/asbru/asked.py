@@ -8,6 +8,9 @@ provider's business.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TypeVar
+
 import msgspec
 
 from asbru.dialects import foreign, splice
@@ -23,12 +26,20 @@ class _Thread(msgspec.Struct):
     previous_message_id: str | None = None
 
 
-def _field(members: splice.Members, name: str, type: type, says: str) -> object:
+T = TypeVar("T")
+
+_string = msgspec.json.Decoder(str | None).decode
+_boolean = msgspec.json.Decoder(bool | None).decode
+_integer = msgspec.json.Decoder(int | None).decode
+_thread = msgspec.json.Decoder(_Thread | None).decode
+
+
+def _field(members: splice.Members, name: str, decode: Callable[[bytes], T | None], says: str) -> T | None:
     raw = members.get(name)
-    if raw is None or raw == b"null":
+    if raw is None:
         return None
     try:
-        return msgspec.json.decode(raw, type=type)
+        return decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError):
         raise GatewayError("invalid_request", f"{name}: {says}") from None
 
@@ -60,20 +71,19 @@ class Asked:
             raise GatewayError("invalid_request", str(error)) from None
         self.body = body
         self._members = members
-        model = _field(members, "model", str, "Input should be a valid string")
+        model = _field(members, "model", _string, "Input should be a valid string")
         if model is None:
             raise GatewayError("invalid_request", "model: Field required")
-        assert isinstance(model, str)
         if not 0 < len(model) <= MAX_MODEL_CHARS:
             raise GatewayError("invalid_request", f"model: String should have 1 to {MAX_MODEL_CHARS} characters")
-        self.model: str = model
-        self.stream = _field(members, "stream", bool, "Input should be a valid boolean") is True
+        self.model = model
+        self.stream = _field(members, "stream", _boolean, "Input should be a valid boolean") is True
         self.fallbacks = self._read_fallbacks()
         self.thread: str | None = None
         self.previous_message_id: str | None = None
         if "thread" in members:
-            thread = _field(members, "thread", _Thread, "Input should be a valid dictionary")
-            if isinstance(thread, _Thread):
+            thread = _field(members, "thread", _thread, "Input should be a valid dictionary")
+            if thread is not None:
                 self.thread = thread.type
                 self.previous_message_id = thread.previous_message_id
         self._spliced: tuple[str, bytes] | None = None
@@ -97,8 +107,7 @@ class Asked:
     @property
     def max_tokens(self) -> int:
         """The most output tokens it may cost; 0 when the field is missing or wrong, which the provider refuses."""
-        value = _field(self._members, "max_tokens", int, "Input should be a valid integer")
-        return value if isinstance(value, int) else 0
+        return _field(self._members, "max_tokens", _integer, "Input should be a valid integer") or 0
 
     def relayed(self, model: str, *, foreign_reasoning: bool) -> bytes:
         """The body for an Anthropic-dialect provider; the client's own bytes when nothing has to change.

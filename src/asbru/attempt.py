@@ -20,6 +20,7 @@ from asbru.dialects import whole
 from asbru.dialects.message_stream import StreamError
 from asbru.dialects.watch import MessageFacts, Watch, message_facts
 from asbru.errors import GatewayError, Headers
+from asbru.headers import REQUEST_IDS, ResponseHead
 from asbru.policy import retry
 from asbru.policy.keys import Key
 from asbru.policy.retry import Outcome
@@ -75,7 +76,7 @@ class Answer:
         "attempt",
         "body",
         "facts",
-        "headers",
+        "head",
         "index",
         "key",
         "pending",
@@ -89,7 +90,7 @@ class Answer:
     def __init__(self, response: Response, target: Target, key: Key, index: int, attempt: Attempt) -> None:
         self.response = response
         self.status = response.status
-        self.headers: Headers = response.headers
+        self.head = response.head
         self.target = target
         self.key = key
         self.index = index
@@ -106,6 +107,11 @@ class Answer:
         """The Message's id, as far as it has been seen."""
         seen = self.watch or self.facts
         return seen.message_id if seen is not None else None
+
+    def say(self, own: Headers) -> None:
+        """Have a translated answer's head be one of the client's dialect, with these of our own."""
+        assert self.translation is not None
+        self.head = ResponseHead.of(self.translation.headers_back(self.head.headers, own))
 
     def feed(self, data: bytes) -> bytes:
         """Bytes of an upstream's stream, as the client's dialect has them."""
@@ -230,10 +236,10 @@ def _outgoing(
     """The request's head and body for one candidate."""
     body: bytes | AsyncIterator[bytes] | None
     if translation is None:
-        body, target, forwarded = request.body(model, key), request.target, call.ingress.forwarded
+        body, target, forwarded = request.body(model, key), request.target, call.head.forwarded
     else:
         body, target = translation.sent.body, translation.sent.target
-        forwarded = translation.headers + call.ingress.forwarded_to_any
+        forwarded = translation.headers + call.head.forwarded_to_any
     length = len(body) if isinstance(body, bytes) else -1 if body is None else request.length
     if key is call.own_key:
         credential = upstream.direct_line(key.secret, call.principal.direct_header)
@@ -247,26 +253,26 @@ async def _judge(call: Call, request: Request, answer: Answer, own: bool) -> Non
     """Read an answer until it is clear whether it serves: an error not, a stream at its first content, others whole."""
     response, noted = answer.response, answer.attempt
     noted.outcome = str(answer.status)
-    content_type = b""
-    for name, value in answer.headers:
-        if name == b"content-type":
-            content_type = value
-        elif name in _REQUEST_IDS:
-            noted.upstream_request_id = recorded(value.decode("latin-1"))
+    said = answer.head.said
+    content_type = said.get(b"content-type", b"")
+    for name in REQUEST_IDS:
+        if name in said:
+            noted.upstream_request_id = recorded(said[name].decode("latin-1"))
+            break
     if request.raw and answer.status < 300:
         return
     if not response.inflate():
         raise UpstreamError("protocol", "the answer has a content coding that was not asked for", responded=True)
-    answer.headers = response.headers
+    answer.head = response.head
     if answer.status >= 300:
         await _refused(answer, own)
     if answer.translation is not None and request.message:
         if request.stream and not content_type.startswith(b"application/json"):
-            answer.headers = answer.translation.headers_back(answer.headers, EVENT_STREAM)
+            answer.say(EVENT_STREAM)
             await _until_content(call, answer, own)
         else:
             answer.body = answer.translation.message(await response.read_all(MAX_MESSAGE_BYTES))
-            answer.headers = answer.translation.headers_back(answer.headers, [])
+            answer.say([])
             _as_asked(answer, streamed=False, stream=request.stream)
         return
     streamed = content_type.startswith(b"text/event-stream")
@@ -280,7 +286,7 @@ async def _judge(call: Call, request: Request, answer: Answer, own: bool) -> Non
     answer.body = await response.read_all(MAX_MESSAGE_BYTES)
     if answer.translation is not None:
         answer.body = answer.translation.count(answer.body)
-        answer.headers = answer.translation.headers_back(answer.headers, JSON)
+        answer.say(JSON)
     if request.message:
         if streamed:
             watch = Watch()
@@ -290,18 +296,18 @@ async def _judge(call: Call, request: Request, answer: Answer, own: bool) -> Non
         _as_asked(answer, streamed=streamed, stream=request.stream)
 
 
-_REQUEST_IDS = frozenset({b"request-id", b"x-request-id", b"x-amzn-requestid", b"x-goog-request-id"})
 JSON: Headers = [(b"content-type", b"application/json")]
 
 
 async def _refused(answer: Answer, own: bool) -> None:
     """An error answer, read whole; raises `Failure`."""
     answer.body = await answer.response.read_all(MAX_ERROR_BYTES)
-    retry_after_s = retry.parse_retry_after(answer.headers, time())
+    headers = answer.head.headers
+    retry_after_s = retry.parse_retry_after(headers, time())
     if answer.translation is not None:
-        fault = answer.translation.fault(answer.status, answer.headers, answer.body)
+        fault = answer.translation.fault(answer.status, headers, answer.body)
         answer.status, answer.body = fault.status, fault.body
-        answer.headers = answer.translation.headers_back(answer.headers, fault.headers)
+        answer.say(fault.headers)
         retry_after_s = fault.retry_after_s if fault.retry_after_s is not None else retry_after_s
     outcome = Outcome("status", answer.status, retry_after_s, own)
     raise Failure(answer.target, answer.index, outcome, answer=answer)
@@ -321,16 +327,14 @@ def _as_asked(answer: Answer, *, streamed: bool, stream: bool) -> None:
     except whole.JoinError as error:
         raise UpstreamError("protocol", str(error), responded=True) from None
     if streamed or stream or answer.translation is not None:
-        form = EVENT_STREAM if stream else JSON
-        named = {name for name, _ in form}
-        answer.headers = [header for header in answer.headers if header[0] not in named] + form
+        answer.head.say(EVENT_STREAM if stream else JSON)
 
 
 def _error_event(answer: Answer, watch: Watch, own: bool) -> Failure:
     """An error event that no content went before: as an error answer with its status."""
     answer.status = watch.error_status
     answer.body = watch.error
-    answer.headers = [header for header in answer.headers if header[0] != b"content-type"] + JSON
+    answer.head.say(JSON)
     answer.attempt.outcome = str(answer.status)
     answer.response.close()
     return Failure(answer.target, answer.index, Outcome("stream_error", answer.status, None, own), answer=answer)

@@ -13,7 +13,6 @@ from time import monotonic, time
 
 from asbru.errors import KINDS, GatewayError, Headers, identity, render
 from asbru.gateway import Gateway
-from asbru.headers import Ingress
 from asbru.heartbeat import PING, Heartbeat
 from asbru.policy.auth import Principal
 from asbru.policy.keys import OWN_KEY, Key
@@ -48,7 +47,7 @@ class Call:
         "_heartbeat",
         "exchange",
         "gateway",
-        "ingress",
+        "head",
         "loop",
         "own_key",
         "pin",
@@ -62,6 +61,7 @@ class Call:
 
     def __init__(self, exchange: Exchange, gateway: Gateway) -> None:
         self.exchange = exchange
+        self.head = exchange.head
         self.gateway = gateway
         self.loop = asyncio.get_running_loop()
         self.started = monotonic()
@@ -73,7 +73,6 @@ class Call:
             route="",
             attempts=[],
         )
-        self.ingress: Ingress
         self.principal: Principal
         self.own_key: Key | None = None
         """The caller's own provider key, for the first target only."""
@@ -87,20 +86,20 @@ class Call:
 
     def identify(self) -> None:
         """Read the head and find out who is asking; raises `GatewayError` when they may not."""
-        self.ingress = ingress = Ingress(self.exchange.headers)
-        record, said = self.record, ingress.said
-        self.principal = self.gateway.auth.identify(self.exchange.headers, record.started_unix_ms / 1000)
+        head, record = self.head, self.record
+        said = head.said
+        self.principal = self.gateway.auth.identify(head.credentials, record.started_unix_ms / 1000)
         record.principal = self.principal.name
-        record.dimensions = ingress.dimensions
-        record.session_id = recorded(ingress.session)
+        record.dimensions = head.dimensions
+        record.session_id = recorded(head.session)
         if self.principal.direct is not None:
             self.own_key = Key(OWN_KEY, OWN_KEY, self.principal.direct, 1.0, _ANY, _NONE, {})
         if b"x-bf-api-key" in said or b"x-bf-api-key-id" in said:
-            self.pin = ingress.text(b"x-bf-api-key") or ingress.text(b"x-bf-api-key-id")
+            self.pin = head.text(b"x-bf-api-key") or head.text(b"x-bf-api-key-id")
         if b"x-claude-code-agent-id" in said:
-            record.agent_id = recorded(ingress.text(b"x-claude-code-agent-id"))
+            record.agent_id = recorded(head.text(b"x-claude-code-agent-id"))
         if b"x-claude-code-parent-agent-id" in said:
-            record.parent_agent_id = recorded(ingress.text(b"x-claude-code-parent-agent-id"))
+            record.parent_agent_id = recorded(head.text(b"x-claude-code-parent-agent-id"))
 
     async def body(self, limit_bytes: int) -> bytes:
         """The request's body, as `Exchange.body`; the time it takes is the client's."""
@@ -159,7 +158,7 @@ class Call:
 
     def require_json(self) -> None:
         """Raises `GatewayError` for a body that says it is something else; one that says nothing is taken for JSON."""
-        content_type = self.ingress.said.get(b"content-type", b"application/json")
+        content_type = self.head.said.get(b"content-type", b"application/json")
         if content_type == b"application/json":
             return
         media_type = content_type.partition(b";")[0].strip().lower()
@@ -170,10 +169,9 @@ class Call:
         """What every answer carries, whoever made it."""
         return identity(self.request_id)
 
-    def attempt_headers(self, *, failed: bool) -> Headers:
-        """What was tried: in one header, or in one for each attempt when all of them failed."""
-        lines = [attempt_line(attempt) for attempt in self.record.attempts]
-        return [(b"x-asbru-attempts", line) for line in (lines if failed else [b"; ".join(lines)])]
+    def tried(self) -> list[bytes]:
+        """Every attempt as ``x-asbru-attempts`` shows it."""
+        return [attempt_text(attempt) for attempt in self.record.attempts]
 
     def overhead_us(self) -> int:
         """Our own time so far, waits for the client's body, for upstreams and before other tries left out."""
@@ -185,7 +183,7 @@ class Call:
         record = self.record
         record.error_kind = error.kind
         status, headers, body = render(error, self.request_id)
-        headers += self.attempt_headers(failed=True)
+        headers += [(b"x-asbru-attempts", tried) for tried in self.tried()]
         record.status = status
         await self.respond(status, headers, body)
 
@@ -193,7 +191,7 @@ class Call:
         """Give an answer of the gateway's own making."""
         await self.respond(status, [(b"content-type", b"application/json"), *self.own_headers()], body)
 
-    async def respond(self, status: int, headers: Headers, body: bytes) -> None:
+    async def respond(self, status: int, headers: Headers | bytes, body: bytes) -> None:
         """Give the whole answer and note it."""
         self.record.status = status
         self.record.response_bytes = len(body)
@@ -218,7 +216,7 @@ class Call:
         self.gateway.records.write(record)
 
 
-def attempt_line(attempt: Attempt) -> bytes:
+def attempt_text(attempt: Attempt) -> bytes:
     """One attempt as ``x-asbru-attempts`` shows it: ``anthropic/claude-x 529 812ms``; a file's has no model."""
     candidate = f"{attempt.provider}/{attempt.model}" if attempt.model else attempt.provider
     return header_text(f"{candidate} {attempt.outcome} {attempt.duration_ms:.0f}ms")

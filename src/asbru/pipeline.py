@@ -65,14 +65,14 @@ async def handle(exchange: Exchange, gateway: Gateway) -> None:
 async def message(call: Call, match: Match) -> None:
     """A message, a token count or a legacy completion: anything with a model in its body."""
     call.require_json()
-    if call.ingress.flag(b"x-bf-async") or call.ingress.text(b"x-bf-async-id"):
+    if call.head.flag(b"x-bf-async") or call.head.text(b"x-bf-async-id"):
         raise GatewayError("invalid_request", "x-bf-async: Background jobs are not available in this version")
     body = await call.body(call.gateway.config.server.max_body_bytes)
     asked = Asked(body)
     record = call.record
     record.model, record.stream, record.request_bytes = asked.model, asked.stream, len(body)
     targets = plan(call, asked)
-    if call.ingress.flag(b"x-asbru-dry-run"):
+    if call.head.flag(b"x-asbru-dry-run"):
         await dryrun.respond(call, asked, targets)
         return
     if match.route.name == "count_tokens" and not counts(call, targets[0]):

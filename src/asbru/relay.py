@@ -14,37 +14,52 @@ from asbru.call import MAX_LOSS_CHARS, Call, header_text
 from asbru.dialects import sse
 from asbru.dialects.message_stream import StreamError
 from asbru.dialects.watch import Watch, error_facts
-from asbru.errors import GatewayError, Headers, event
-from asbru.headers import downstream
+from asbru.errors import GatewayError, event
+from asbru.headers import lines
 from asbru.record import Usage
 from asbru.telemetry.prices import cost_usd
 from asbru.upstream.http1 import UpstreamError
 
 
-def answer_headers(call: Call, answer: Answer, cost_usd: float | None = None) -> Headers:
-    """The upstream's end-to-end headers as they came, then what the gateway says about the exchange."""
+def answer_lines(call: Call, answer: Answer, cost_usd: float | None = None) -> bytes:
+    """The upstream's end-to-end header lines as they came, then what the gateway says about the exchange."""
+    attempt, head = answer.attempt, answer.head
     identity = call.request_id.encode("ascii")
-    upstream_ms = b"%d" % answer.attempt.duration_ms
-    headers = downstream(answer.headers)
-    if not any(name == b"request-id" for name, _ in headers):
-        theirs = answer.attempt.upstream_request_id  # by another name, such as AWS's
-        headers.append((b"request-id", identity if theirs is None else theirs.encode("latin-1")))
-    headers += _served_by(answer.target.provider, answer.attempt.model)
-    headers += (
-        (b"x-asbru-request-id", identity),
-        (b"x-asbru-upstream-ms", upstream_ms),
-        (b"x-asbru-overhead-us", b"%d" % call.overhead_us()),
-        (b"x-bifrost-request-id", identity),
-        (b"x-bifrost-upstream-latency-ms", upstream_ms),
-    )
-    headers += call.attempt_headers(failed=answer.status >= 300)
+    parts = [
+        head.relayed,
+        _ABOUT
+        % (
+            _served_by(answer.target.provider, attempt.model),
+            identity,
+            attempt.duration_ms,
+            call.overhead_us(),
+            identity,
+            attempt.duration_ms,
+        ),
+    ]
+    tried = call.tried()  # in one header, or in one for each attempt when all of them failed
+    parts += [b"x-asbru-attempts: %b\r\n" % text for text in (tried if answer.status >= 300 else [b"; ".join(tried)])]
+    if b"request-id" not in head.said:
+        theirs = attempt.upstream_request_id  # by another name, such as AWS's
+        parts.append(b"request-id: %b\r\n" % (identity if theirs is None else theirs.encode("latin-1")))
     if answer.index:
-        headers.append((b"x-bifrost-fallback-index", b"%d" % answer.index))
+        parts.append(b"x-bifrost-fallback-index: %d\r\n" % answer.index)
     if answer.translation is not None:
-        headers.append((b"x-asbru-loss", header_text(answer.translation.losses.header(), MAX_LOSS_CHARS)))
+        losses = header_text(answer.translation.losses.header(), MAX_LOSS_CHARS)
+        parts.append(b"x-asbru-loss: %b\r\n" % losses)
     if cost_usd is not None:
-        headers.append((b"x-asbru-cost-usd", b"%.9f" % cost_usd))
-    return headers
+        parts.append(b"x-asbru-cost-usd: %.9f\r\n" % cost_usd)
+    return b"".join(parts)
+
+
+_ABOUT = (
+    b"%b"
+    b"x-asbru-request-id: %b\r\n"
+    b"x-asbru-upstream-ms: %d\r\n"
+    b"x-asbru-overhead-us: %d\r\n"
+    b"x-bifrost-request-id: %b\r\n"
+    b"x-bifrost-upstream-latency-ms: %d\r\n"
+)
 
 
 def _note_served(call: Call, answer: Answer) -> None:
@@ -57,15 +72,17 @@ def _note_served(call: Call, answer: Answer) -> None:
 
 
 @lru_cache(maxsize=1024)
-def _served_by(provider: str, model: str) -> tuple[tuple[bytes, bytes], ...]:
+def _served_by(provider: str, model: str) -> bytes:
     name, shown = provider.encode("ascii"), header_text(model)
     if not model:  # a batch, a file
-        return (b"x-asbru-provider", name), (b"x-bifrost-provider", name)
-    return (
-        (b"x-asbru-provider", name),
-        (b"x-asbru-model", shown),
-        (b"x-bifrost-provider", name),
-        (b"x-bifrost-resolved-model", shown),
+        return lines([(b"x-asbru-provider", name), (b"x-bifrost-provider", name)])
+    return lines(
+        [
+            (b"x-asbru-provider", name),
+            (b"x-asbru-model", shown),
+            (b"x-bifrost-provider", name),
+            (b"x-bifrost-resolved-model", shown),
+        ]
     )
 
 
@@ -110,7 +127,7 @@ async def whole(call: Call, answer: Answer) -> None:
     if call.exchange.started:  # a ping went out while another candidate was silent; then this is a stream's events
         await _end(call, answer.body)
         return
-    await call.respond(answer.status, answer_headers(call, answer, record.cost_usd), answer.body)
+    await call.respond(answer.status, answer_lines(call, answer, record.cost_usd), answer.body)
 
 
 async def stream(call: Call, answer: Answer, watch: Watch) -> None:
@@ -119,7 +136,7 @@ async def stream(call: Call, answer: Answer, watch: Watch) -> None:
     call.record.status = answer.status
     _note_served(call, answer)
     if not exchange.started:
-        await exchange.start(answer.status, answer_headers(call, answer))
+        await exchange.start(answer.status, answer_lines(call, answer))
     heartbeat = call.begin_heartbeat()
     call.streaming = True
     record = call.record
@@ -214,9 +231,10 @@ async def raw(call: Call, answer: Answer) -> None:
     exchange = call.exchange
     call.record.status = answer.status
     _note_served(call, answer)
-    headers = answer_headers(call, answer)
-    headers += [header for header in answer.headers if header[0] == b"content-length"]
-    await exchange.start(answer.status, headers)
+    head = answer_lines(call, answer)
+    if b"content-length" in answer.head.said:
+        head += b"content-length: %b\r\n" % answer.head.said[b"content-length"]
+    await exchange.start(answer.status, head)
     try:
         while data := await answer.response.read():
             await _write(call, data)

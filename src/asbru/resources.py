@@ -101,9 +101,10 @@ def _key_for(call: Call, provider: str, models: Sequence[str]) -> str:
 async def upload_file(call: Call, match: Match) -> None:
     """A file, streamed through: one attempt, because its bytes pass by only once."""
     exchange = call.exchange
-    if _header(call, b"content-encoding") not in (None, b"identity"):
+    said = call.head.said
+    if said.get(b"content-encoding", b"identity").lower() != b"identity":
         raise GatewayError("unsupported_media_type", "A file is uploaded as it is, without a content-encoding")
-    length = _header(call, b"content-length")
+    length = said.get(b"content-length")
     pieces = exchange.pieces(call.gateway.config.server.max_file_bytes)
 
     request = Request(
@@ -114,10 +115,6 @@ async def upload_file(call: Call, match: Match) -> None:
         length=None if length is None else int(length),
     )
     await give(call, match, await attempts.run(call, request, providers(call)[:1]))
-
-
-def _header(call: Call, wanted: bytes) -> bytes | None:
-    return next((value for name, value in call.exchange.headers if name == wanted), None)
 
 
 def target_of(call: Call, match: Match) -> bytes:
@@ -142,8 +139,8 @@ def base_url(call: Call, match: Match) -> bytes:
     if public is not None:
         origin = public.rstrip("/").encode("ascii")
     else:
-        scheme = b"https" if call.ingress.said.get(b"x-forwarded-proto") == b"https" else b"http"
-        origin = scheme + b"://" + call.ingress.said.get(b"host", b"localhost")
+        scheme = b"https" if call.head.said.get(b"x-forwarded-proto") == b"https" else b"http"
+        origin = scheme + b"://" + call.head.said.get(b"host", b"localhost")
     path = call.exchange.path
     return origin + (path[: -len(match.path)] if path.endswith(match.path) else b"")
 

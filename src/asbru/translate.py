@@ -197,7 +197,7 @@ def translation(call: Call, asked: Asked, upstream: Upstream, model: str, stream
     context = _context(call, asked, upstream, model)
     losses = Losses(codec.fidelity)
     sent, missing = _sent(call, codec, asked, context, losses, count=call.record.route == "count_tokens")
-    if losses.found and (upstream.settings.strict or call.ingress.flag(b"x-asbru-strict")):
+    if losses.found and (upstream.settings.strict or call.head.flag(b"x-asbru-strict")):
         header = (b"x-asbru-loss", header_text(losses.header(), MAX_LOSS_CHARS))
         message = f"{upstream.name} cannot carry this request without loss: {losses.header()}"
         call.record.losses = losses.named()
@@ -217,8 +217,8 @@ def _context(call: Call, asked: Asked, upstream: Upstream, model: str) -> Contex
         message_id="msg_" + call.request_id.removeprefix("req_"),
         quirks=upstream.quirks,
         facts=upstream.facts(model),
-        version=call.ingress.text(b"anthropic-version") or "2023-06-01",
-        betas=call.ingress.betas,
+        version=call.head.text(b"anthropic-version") or "2023-06-01",
+        betas=call.head.betas,
         session_id=call.record.session_id,
     )
 

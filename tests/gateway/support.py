@@ -136,7 +136,7 @@ class Reply:
         self._reader = reader
         status, *lines = raw_head[:-4].split(b"\r\n")
         self.status = int(status.split(b" ")[1])
-        self.headers: Headers = [(line.partition(b": ")[0], line.partition(b": ")[2]) for line in lines]
+        self.headers: Headers = [(line.partition(b": ")[0].lower(), line.partition(b": ")[2]) for line in lines]
         self.read = bytearray()
         """What has been read of the body."""
         length = self.values(b"content-length")

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
 from asbru.errors import GatewayError, Headers
+from asbru.headers import RequestHead, lines, pairs
 from asbru.sandbox.app import Settings, handler
 from asbru.server.exchange import Handler
 from tests.grammar import Stream, check
@@ -30,6 +31,7 @@ class Asked:
     path: bytes
     query: bytes = b""
     headers: Headers = field(default_factory=list)
+    head: RequestHead = field(init=False)
     content: bytes = b""
     client: str = ""
     piece_bytes: int = 0
@@ -44,6 +46,9 @@ class Asked:
     response_headers: dict[str, str] = field(default_factory=dict)
     writes: list[bytes] = field(default_factory=list)
 
+    def __post_init__(self) -> None:
+        self.head = RequestHead(b"\r\n%b\r\n" % lines(self.headers))
+
     async def body(self, limit_bytes: int) -> bytes:
         if len(self.content) > limit_bytes:
             raise GatewayError("too_large", f"The request body is larger than {limit_bytes} bytes")
@@ -54,16 +59,17 @@ class Asked:
         for at in range(0, len(self.content), step):
             yield self.content[at : at + step]
 
-    async def respond(self, status: int, headers: Headers, body: bytes) -> None:
+    async def respond(self, status: int, headers: Headers | bytes, body: bytes) -> None:
         await self.start(status, headers)
         await self.write(body)
         await self.finish()
 
-    async def start(self, status: int, headers: Headers) -> None:
+    async def start(self, status: int, headers: Headers | bytes) -> None:
         assert not self.started, "two responses"
         self.started = True
         self.status = status
-        self.response_headers = {name.decode(): value.decode() for name, value in headers}
+        fields = pairs(b"\r\n" + headers) if isinstance(headers, bytes) else headers
+        self.response_headers = {name.decode(): value.decode() for name, value in fields}
 
     async def write(self, data: bytes) -> None:
         self.put(data)

@@ -45,7 +45,7 @@ def described(exchange: HttpExchange) -> tuple[object, ...]:
         exchange.method,
         exchange.path,
         exchange.query,
-        exchange.headers,
+        exchange.head.headers,
         b"".join(exchange.parts),
         exchange.complete,
         exchange.keep_alive,

@@ -43,7 +43,7 @@ def test_handlers_see_the_head_as_it_was_sent(run: Runner) -> None:
             )
         [exchange] = seen
         assert (exchange.method, exchange.path, exchange.query) == ("DELETE", b"/v1//x%2Fy", b"a=1&b=?#")
-        assert exchange.headers == [(b"host", b"h"), (b"x-b", b"2"), (b"x-a", b"1"), (b"x-b", b"3"), (b"x-c", b"")]
+        assert exchange.head.headers == [(b"host", b"h"), (b"x-b", b"2"), (b"x-a", b"1"), (b"x-b", b"3"), (b"x-c", b"")]
         assert exchange.client == "127.0.0.1"
         assert exchange.request_id == "" and not exchange.tail_open
 

@@ -102,14 +102,14 @@ class Sandbox:
         if action is None:
             allowed = ", ".join(methods).encode()
             raise ApiError(405, "Method Not Allowed", headers=[(b"allow", allowed)])
-        await action(self, Call(exchange, reply, callers.check(exchange.headers), ids))
+        await action(self, Call(exchange, reply, callers.check(exchange.head.headers), ids))
 
     # Other dialects
 
     async def speak(self, exchange: Exchange, reply: Reply, spoken: Spoken) -> None:
         """A request in another provider's dialect: heard, answered from the same script, said in that dialect."""
         speech = spoken.speech
-        speech.check(exchange.headers)
+        speech.check(exchange.head.headers)
         if exchange.method == "GET":
             await reply.json(speech.models(list(self.models)))
             return
@@ -126,7 +126,7 @@ class Sandbox:
         total = tokens.cached(request).total
         if total > profile.max_input_tokens:
             raise speech.too_long(total, profile.max_input_tokens)
-        failure = failures.failure_of(name, callers.retry_count(exchange.headers))
+        failure = failures.failure_of(name, callers.retry_count(exchange.head.headers))
         hang_s = self.settings.hang_s
         if await failures.before(failure, reply, name, stream=heard.stream, hang_s=hang_s):
             return
@@ -168,7 +168,7 @@ class Sandbox:
         if isinstance(body, dict) and body.get("thread") is not None:
             body = self.threads.join(validate.shaped(body, request_fields.MESSAGE, call.caller))
         request, name = self.read(body, call.caller, request_fields.MESSAGE)
-        failure = failures.failure_of(name, callers.retry_count(call.exchange.headers))
+        failure = failures.failure_of(name, callers.retry_count(call.exchange.head.headers))
         hang_s = self.settings.hang_s
         if await failures.before(failure, call.reply, name, stream=request.stream, hang_s=hang_s):
             return
@@ -184,7 +184,7 @@ class Sandbox:
 
     async def count_tokens(self, call: Call) -> None:
         request, name = self.read(await self.json(call), call.caller, request_fields.COUNT_TOKENS)
-        failure = failures.failure_of(name, callers.retry_count(call.exchange.headers))
+        failure = failures.failure_of(name, callers.retry_count(call.exchange.head.headers))
         hang_s = self.settings.hang_s
         if await failures.before(failure, call.reply, name, stream=False, hang_s=hang_s):
             return
@@ -200,7 +200,7 @@ class Sandbox:
         assert isinstance(body, dict)
         name = models.parse(str(body["model"]))
         completion = completions.complete(body, name.options)
-        failure = failures.failure_of(name, callers.retry_count(call.exchange.headers))
+        failure = failures.failure_of(name, callers.retry_count(call.exchange.head.headers))
         is_stream = body.get("stream") is True
         hang_s = self.settings.hang_s
         if await failures.before(failure, call.reply, name, stream=is_stream, hang_s=hang_s):
@@ -252,7 +252,7 @@ class Sandbox:
         return {"type": "succeeded", "message": answer.message()}
 
     def origin(self, call: Call) -> str:
-        host = next(iter(callers.values(call.exchange.headers, b"host")), "localhost")
+        host = next(iter(callers.values(call.exchange.head.headers, b"host")), "localhost")
         return f"http://{host}"
 
     async def create_batch(self, call: Call) -> None:
@@ -295,7 +295,7 @@ class Sandbox:
     # Files
 
     async def upload_file(self, call: Call) -> None:
-        content_type = next(iter(callers.values(call.exchange.headers, b"content-type")), "")
+        content_type = next(iter(callers.values(call.exchange.head.headers, b"content-type")), "")
         limit = self.settings.max_file_total_bytes
         form = Form(boundary_of(content_type), limit)
         async for piece in call.exchange.pieces(limit + 65_536):
@@ -348,7 +348,7 @@ class Spoken(NamedTuple):
 def speaking(exchange: Exchange) -> Spoken | None:
     """The dialect of a request, by its path; None for Anthropic's own."""
     asked = parts_of(exchange.path)
-    if exchange.method == "GET" and not callers.values(exchange.headers, b"anthropic-version"):
+    if exchange.method == "GET" and not callers.values(exchange.head.headers, b"anthropic-version"):
         listing = (speech for speech in SPEECHES if speech.listing and fit(speech.listing, asked) is not None)
         return next((Spoken(speech, speech.listing, ()) for speech in listing), None)
     if exchange.method != "POST":

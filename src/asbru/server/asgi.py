@@ -71,7 +71,7 @@ def options(exchange: HttpExchange, cors: Cors | None) -> None:
         raise routes.not_found()
     headers = [(b"allow", routes.allowed(found)), *identity]
     if cors is not None and exchange.cors:
-        exchange.cors += cors.preflight(exchange.headers)
+        exchange.cors += cors.preflight(exchange.head.headers)
     exchange.give(204, headers, b"")
 
 

@@ -258,7 +258,7 @@ class Connection(asyncio.Protocol):
         self.phase = RUNNING
         self.deadline = inf
         if self.shared.cors is not None:
-            exchange.cors = self.shared.cors.headers(exchange.headers)
+            exchange.cors = self.shared.cors.headers(exchange.head.headers)
         if exchange.refusal is not None:
             exchange.fail(exchange.refusal)
         else:

@@ -5,14 +5,15 @@ this; which server made it (today ``asgi.py`` on uvicorn) they cannot tell. A fa
 same contract later, so keep it narrow.
 
 Contract
-- The head (`method`, `path`, `query`, `headers`) is there from the start. Header names are lower case, in wire
-  order, repeated names as repeated entries. `path` is the raw path as the client sent it, still percent-encoded.
+- The head (`method`, `path`, `query`, `head` with the header fields) is there from the start. `path` is the raw path
+  as the client sent it, still percent-encoded.
 - The body is read once: either whole with `body`, or piece by piece with `pieces`. Both are bounded and both
   time out on a client that stops sending.
 - The response is given once: either whole with `respond`, or as `start`, any number of `write`, `finish`.
   `write` returns when there is room for more: that is the backpressure. A client that does not read for too
-  long is cut off like one that has gone away. Header names are given in lower case, without hop-by-hop headers;
-  a HEAD request is answered like its GET, the server leaves the body out.
+  long is cut off like one that has gone away. Headers are given without hop-by-hop ones, as pairs with names in
+  lower case, or as lines that each end with CRLF: these are sent as they are, so whoever gives them vouches for them.
+  A HEAD request is answered like its GET, the server leaves the body out.
 - When the client goes away before the response is finished, the task that runs the handler is cancelled. A
   handler therefore cleans up in ``finally`` and must not swallow ``CancelledError``.
 - When the process ends and the handler has had its time, its task is cancelled too. The server then ends the
@@ -27,6 +28,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Protocol
 
 from asbru.errors import Headers
+from asbru.headers import RequestHead
 
 
 class Exchange(Protocol):
@@ -35,7 +37,7 @@ class Exchange(Protocol):
     method: str
     path: bytes
     query: bytes
-    headers: Headers
+    head: RequestHead
     client: str
     """The peer's address, for logs only; empty when unknown."""
     started: bool
@@ -60,11 +62,11 @@ class Exchange(Protocol):
         """The request body as it arrives, as sent (never inflated); raises as `body` does."""
         ...
 
-    async def respond(self, status: int, headers: Headers, body: bytes) -> None:
+    async def respond(self, status: int, headers: Headers | bytes, body: bytes) -> None:
         """The whole response. ``content-length`` is added by the server; ``headers`` must not hold it."""
         ...
 
-    async def start(self, status: int, headers: Headers) -> None:
+    async def start(self, status: int, headers: Headers | bytes) -> None:
         """The head of a response whose body follows; chunked unless ``headers`` has ``content-length``."""
         ...
 

@@ -7,6 +7,9 @@ which versions, codings, expectations and targets there are, and what becomes of
 An exchange is handed over (`take`) when its head is complete; its body follows through `HttpExchange.receive`. A
 request that cannot be one is handed over with its `refusal`, and then the parser is `deaf`: it takes nothing more. Any
 split of the same bytes gives the same exchanges.
+
+llhttp judges every byte, but header fields are read from the head's own bytes (`RequestHead`), not by a callback for
+each. So it must be known where a head begins, and llhttp is never given bytes of two requests at once (`_reach`).
 """
 
 from __future__ import annotations
@@ -17,12 +20,18 @@ from collections.abc import Callable
 import httptools
 
 from asbru import config
-from asbru.errors import GatewayError, Headers
+from asbru.errors import GatewayError
+from asbru.headers import RequestHead
 from asbru.server.http_exchange import HttpExchange, Wire
 
 log = logging.getLogger("asbru.server")
 
 MAX_HEADERS = 256
+LEAST_FIELD_BYTES = 4  # "a:\r\n"
+MAX_LENGTH_DIGITS = 18
+END = b"\r\n\r\n"
+"""The end of a head, and of a chunked body."""
+VERSIONS = (b"HTTP/1.1", b"HTTP/1.0")
 CHUNK_OVERHEAD_BYTES = 65_536
 CHUNK_OVERHEAD_RATIO = 16
 """A chunked body may take this many times its size plus the constant on the wire: its framing is data nobody sees."""
@@ -44,18 +53,17 @@ class RequestParser:
     """The requests of one connection."""
 
     __slots__ = (
+        "_body_tail",
         "_body_wire_bytes",
         "_client",
-        "_fed_bytes",
-        "_head_bytes",
+        "_content_length",
+        "_head",
         "_head_complete",
-        "_headers",
-        "_is_fresh",
         "_limits",
         "_llhttp",
+        "_seen",
         "_tail_head",
         "_take",
-        "_url",
         "_wire",
         "deaf",
         "incoming",
@@ -74,22 +82,20 @@ class RequestParser:
         self.refusal: GatewayError | None = None
         """What every request is answered with, on a connection that is one too many."""
 
-        # The read
-        self._fed_bytes = 0
-        """Its size."""
-        self._is_fresh = True
-        """Whether the next request to begin is the first thing in it."""
-
         # The request
         self.incoming: HttpExchange | None = None
         """The one of which a part has arrived."""
-        self._url = b""
-        self._headers: Headers = []
+        self._seen = b""
+        """What has come of its head, until all of it has."""
+        self._head: RequestHead | None = None
+        """Its head, while llhttp is told that it ends."""
         self._head_complete = False
-        self._head_bytes = 0
-        """What was certainly part of its head, in the reads before."""
+        self._content_length: int | None = 0
+        """None for a chunked body."""
+        self._body_tail = b""
+        """The last three bytes of a chunked body so far."""
         self._body_wire_bytes = 0
-        """The same of its body, framing included."""
+        """What was certainly part of it, framing included."""
         self._tail_head = b""
 
     @property
@@ -98,18 +104,63 @@ class RequestParser:
         return self.incoming is not None and not self._head_complete
 
     def feed(self, data: bytes) -> None:
-        self._fed_bytes = len(data)
-        self._is_fresh = self.incoming is None
-        try:
-            self._llhttp.feed_data(data)
-        except httptools.HttpParserUpgrade as upgrade:
-            self._ignore_upgrade(data, upgrade.args[0])
-            return
-        except httptools.HttpParserError as error:
-            self._broken(error)
+        at = 0
+        while at < len(data) and not self.deaf:
+            end = self._reach(data, at)
+            try:
+                self._llhttp.feed_data(data if not at and end >= len(data) else memoryview(data)[at:end])
+            except httptools.HttpParserUpgrade as upgrade:
+                self._ignore_upgrade()
+                end = at + upgrade.args[0]
+            except httptools.HttpParserError as error:
+                self._broken(error)
+            if self._head is not None and not self.deaf:
+                self.refuse(GatewayError("invalid_request", "The request is not valid HTTP: its head has no end"))
+            at = end
         # fast path: nothing is left open when a read is exactly one request.
         if self.incoming is not None:
-            self._account(self.incoming)
+            self._account(self.incoming, len(data))
+
+    def _reach(self, data: bytes, at: int) -> int:
+        """How far what begins at ``at`` is surely of one request, or of the empty lines that may stand before one."""
+        if self._head_complete:
+            return self._reach_of_body(data, at)
+        known_bytes = len(self._seen)
+        if known_bytes:  # then nothing of this read has been fed
+            seen = self._seen + data
+            end = seen.find(END, max(0, known_bytes - 3)) + 4
+        elif data[at] in b"\r\n":
+            return len(data) - len(data[at:].lstrip(b"\r\n"))
+        else:
+            seen = data
+            end = data.find(END, at) + 4
+        if end < 4:
+            self._seen = seen[at:]
+            return len(data)
+        self._seen = self._body_tail = b""
+        # What it says of the length is not judged yet, but llhttp will find in it what we did, or refuse it.
+        self._head = head = RequestHead(seen[at:end])
+        if b"transfer-encoding" in head.said:
+            self._content_length = None
+            return end - known_bytes
+        length = head.said.get(b"content-length", b"")
+        self._content_length = int(length) if length.isdigit() and len(length) <= MAX_LENGTH_DIGITS else 0
+        return end - known_bytes + self._content_length
+
+    def _reach_of_body(self, data: bytes, at: int) -> int:
+        if self._content_length is not None:
+            assert self.incoming is not None
+            return at + self._content_length - self.incoming.received_bytes
+        # A chunked body ends with an empty line; empty lines in its middle do no harm.
+        tail = self._body_tail
+        found = (tail + data[at : at + 3]).find(END)
+        if found >= 0:
+            end = at + found + 4 - len(tail)
+        else:
+            found = data.find(END, at)
+            end = found + 4 if found >= 0 else len(data)
+        self._body_tail = (tail + data[max(at, end - 3) : end])[-3:]
+        return end
 
     def refuse(self, error: GatewayError) -> None:
         """Hand over, as its own refusal, what cannot become an exchange."""
@@ -118,7 +169,8 @@ class RequestParser:
         self.incoming = None
         exchange.refusal = error
         if not self._head_complete:
-            exchange.headers = self._headers  # as far as they came: whether the answer is for another origin's page
+            # As far as it came: whether the answer is for another origin's page.
+            exchange.head = self._head or RequestHead(self._seen)
         exchange.keep_alive = False
         self._take(exchange)
 
@@ -133,27 +185,19 @@ class RequestParser:
         if self.deaf:
             raise StopParsing
         self.incoming = HttpExchange(self._wire, self._client)
-        self._url = b""
-        self._headers = []
         self._head_complete = False
-        self._head_bytes = 0 if self._is_fresh else 1 - self._fed_bytes
-        self._is_fresh = False
-
-    def on_url(self, url: bytes) -> None:
-        self._url += url
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        # Trailers come here too, when the exchange has its headers: nobody looks at the list any more.
-        self._headers.append((name.lower(), value.rstrip()))
 
     def on_headers_complete(self) -> None:
-        exchange = self.incoming
+        exchange, head = self.incoming, self._head
         assert exchange is not None
-        exchange.headers = self._headers
-        self._headers = []
+        if head is None:
+            self.refuse(GatewayError("invalid_request", "The request is not valid HTTP: its head ends elsewhere"))
+            raise StopParsing
+        self._head = None
+        exchange.head = head
+        error = self._read_head(exchange, head)
         self._head_complete = True
-        self._body_wire_bytes = -self._fed_bytes
-        error = self._read_head(exchange)
+        self._body_wire_bytes = 0
         if error is not None:
             self.refuse(error)
             raise StopParsing
@@ -169,66 +213,53 @@ class RequestParser:
         exchange = self.incoming
         assert exchange is not None
         self.incoming = None
+        self._head_complete = False
         self.deaf = not exchange.keep_alive
         exchange.receive_end()
 
     # Heads
 
-    def _read_head(self, exchange: HttpExchange) -> GatewayError | None:
+    def _read_head(self, exchange: HttpExchange, head: RequestHead) -> GatewayError | None:
         """Fill in what the head says about the message; the error says why it cannot be one."""
-        llhttp, headers = self._llhttp, exchange.headers
-        exchange.method = llhttp.get_method().decode("ascii")
-        # fast path: a head that came whole in a short read needs no counting.
-        if (self._head_bytes or self._fed_bytes > self._limits.max_header_bytes) and (
-            len(self._url) + sum(len(name) + len(value) + 4 for name, value in headers) > self._limits.max_header_bytes
+        raw, said = head.raw, head.said
+        if len(raw) > self._limits.max_header_bytes or (
+            len(raw) > LEAST_FIELD_BYTES * MAX_HEADERS and raw.count(b"\n") > MAX_HEADERS + 2
         ):
-            return self._head_too_large()
-        if len(headers) > MAX_HEADERS:
             return self._head_too_large()
         if self.refusal is not None:
             return self.refusal
-        version = llhttp.get_http_version()
-        if version == "1.0":
+        request_line = raw[: raw.find(b"\r")].split()
+        if len(request_line) != 3 or request_line[2] not in VERSIONS:
+            return GatewayError("invalid_request", "The HTTP version must be 1.1 or 1.0")
+        method, target, version = request_line
+        exchange.method = method.decode("ascii")
+        if version == b"HTTP/1.0":
             exchange.is_http_1_0 = True
             exchange.keep_alive = False
-        elif version != "1.1":
-            return GatewayError("invalid_request", "The HTTP version must be 1.1 or 1.0")
-        elif not llhttp.should_keep_alive():
+        elif not self._llhttp.should_keep_alive():
             exchange.keep_alive = False
-        if not self._read_target(exchange):
+        if not _read_target(exchange, target):
             return GatewayError("method_not_allowed", "CONNECT is not supported", headers=[(b"allow", b"GET, POST")])
-        fields = dict(headers)
-        # RFC 9112 §3.2: which of two is meant, others may judge differently. (Two of a name make a shorter dict.)
-        if (b"host" not in fields and not exchange.is_http_1_0) or (
-            len(fields) < len(headers) and sum(name == b"host" for name, _ in headers) > 1
-        ):
+        # RFC 9112 §3.2: which of two is meant, others may judge differently.
+        if b"host" in head.repeated or not (b"host" in said or exchange.is_http_1_0):
             return GatewayError("invalid_request", "A request has one Host header")
-        if b"transfer-encoding" in fields:
+        exchange.content_length = self._content_length
+        if self._content_length is None and (
             # RFC 9112 §6.1: other codings, or an HTTP/1.0 client that cannot know them, are how requests are smuggled.
-            codings = [value.lower() for name, value in headers if name == b"transfer-encoding"]
-            if codings != [b"chunked"] or exchange.is_http_1_0:
-                return GatewayError("invalid_request", "The only transfer-encoding of a request can be chunked")
-        else:
-            exchange.content_length = int(fields.get(b"content-length", b"0"))
-        exchange.content_encoding = fields.get(b"content-encoding", b"").lower()
-        if b"expect" in fields and not exchange.is_http_1_0:
-            if fields[b"expect"].lower() != b"100-continue":
+            exchange.is_http_1_0
+            or b"transfer-encoding" in head.repeated
+            or said[b"transfer-encoding"].lower() != b"chunked"
+        ):
+            return GatewayError("invalid_request", "The only transfer-encoding of a request can be chunked")
+        if b"content-encoding" in said:
+            exchange.content_encoding = said[b"content-encoding"].lower()
+        if b"expect" in said and not exchange.is_http_1_0:
+            if said[b"expect"].lower() != b"100-continue":
                 return GatewayError("invalid_request", "The only expectation that can be met is 100-continue")
             exchange.expects_continue = True
-        if b"upgrade" in fields and exchange.content_length != 0 and llhttp.should_upgrade():
+        if b"upgrade" in said and exchange.content_length != 0 and self._llhttp.should_upgrade():
             self._prepare_tail(exchange)
         return None
-
-    def _read_target(self, exchange: HttpExchange) -> bool:
-        """Path and query from the request line; False for CONNECT, which has neither."""
-        target = self._url
-        if not target.startswith(b"/"):
-            if exchange.method == "CONNECT":
-                return False
-            if target != b"*":  # the absolute form, as sent to a proxy: http://host/path
-                target = b"/" + target.partition(b"://")[2].partition(b"/")[2]
-        exchange.path, _, exchange.query = target.partition(b"?")
-        return True
 
     def _prepare_tail(self, exchange: HttpExchange) -> None:
         exchange.keep_alive = False
@@ -236,7 +267,7 @@ class RequestParser:
         framing = b"transfer-encoding: chunked" if length is None else b"content-length: %d" % length
         self._tail_head = b"POST / HTTP/1.1\r\n%b\r\n\r\n" % framing
 
-    def _ignore_upgrade(self, data: bytes, offset: int) -> None:
+    def _ignore_upgrade(self) -> None:
         """Go on after a request that asks for another protocol: we speak no other, and may ignore it (RFC 9110 §7.8).
 
         Java's HttpClient asks for HTTP/2 with every first request. llhttp takes whatever follows such a head for the
@@ -246,9 +277,6 @@ class RequestParser:
             self._llhttp = httptools.HttpRequestParser(BodyTail(self))
             self._llhttp.feed_data(self._tail_head)
             self._tail_head = b""
-        rest = data[offset:]
-        if rest:
-            self.feed(rest)
 
     def _broken(self, error: httptools.HttpParserError) -> None:
         """The parser has stopped."""
@@ -266,14 +294,13 @@ class RequestParser:
 
     # Bounds
 
-    def _account(self, exchange: HttpExchange) -> None:
+    def _account(self, exchange: HttpExchange, fed_bytes: int) -> None:
         """Bound what has arrived of a request that is not complete, when a read has been parsed."""
         if not self._head_complete:
-            self._head_bytes += self._fed_bytes
-            if self._head_bytes > self._limits.max_header_bytes or len(self._headers) > MAX_HEADERS:
+            if len(self._seen) > self._limits.max_header_bytes or self._seen.count(b"\n") > MAX_HEADERS + 1:
                 self.refuse(self._head_too_large())
         elif exchange.content_length is None:
-            self._body_wire_bytes += self._fed_bytes
+            self._body_wire_bytes += fed_bytes
             if self._body_wire_bytes > CHUNK_OVERHEAD_BYTES + CHUNK_OVERHEAD_RATIO * exchange.received_bytes:
                 self._fail(exchange, GatewayError("invalid_request", "The chunks of the request body are too small"))
 
@@ -287,3 +314,14 @@ class RequestParser:
             "headers_too_large",
             f"The request's head is larger than {self._limits.max_header_bytes} bytes or {MAX_HEADERS} headers",
         )
+
+
+def _read_target(exchange: HttpExchange, target: bytes) -> bool:
+    """Path and query from the request line; False for CONNECT, which has neither."""
+    if not target.startswith(b"/"):
+        if exchange.method == "CONNECT":
+            return False
+        if target != b"*":  # the absolute form, as sent to a proxy: http://host/path
+            target = b"/" + target.partition(b"://")[2].partition(b"/")[2]
+    exchange.path, _, exchange.query = target.partition(b"?")
+    return True

@@ -12,7 +12,8 @@ A connection serves one exchange after another. It never decides to retry, dial 
 
 Parsing is httptools (llhttp, strict): it refuses content-length with transfer-encoding, repeated lengths, folded
 headers and bare LF. What it cannot say is added here: the end of a body that runs to the connection's end, bytes
-after the end of a response, limits, and responses that have no business here (101, other transfer codings).
+after the end of a response, limits, and responses that have no business here (101, other transfer codings). Header
+fields are read from the head's bytes once it has judged them, not by a callback for each.
 """
 
 from __future__ import annotations
@@ -24,25 +25,18 @@ from typing import Final, NoReturn, cast
 
 import httptools
 
-from asbru.upstream.origin import Headers, Kind, Limits, UpstreamError
+from asbru.upstream.head import Refused, read
+from asbru.upstream.origin import Kind, Limits, UpstreamError
 from asbru.upstream.owner import Owner
 from asbru.upstream.response import Response, Sink
 
-CLOSED: Final = 0
-DIALLED: Final = 1
-HEAD: Final = 2
-BODY: Final = 3
-IDLE: Final = 4
+CLOSED, DIALLED, HEAD, BODY, IDLE = range(5)
 
 _NEVER: Final = math.inf
 _TIMER_SLACK_S: Final = 0.002
 """uvloop's timers count whole milliseconds: one that fires this early is on time."""
 _JOIN_BELOW_BYTES: Final = 16_384
 """Bodies smaller than this are copied behind their head: one write costs less than two."""
-
-
-class _Refused(Exception):
-    """Raised inside the parser's callbacks to stop it."""
 
 
 class Connection(asyncio.Protocol):
@@ -55,9 +49,9 @@ class Connection(asyncio.Protocol):
         "_expires",
         "_feed",
         "_framing_bytes",
+        "_head",
         "_head_bytes",
         "_head_only",
-        "_headers",
         "_keep_alive",
         "_limits",
         "_loop",
@@ -108,7 +102,9 @@ class Connection(asyncio.Protocol):
         # one exchange, response side
         self._waiter: asyncio.Future[Response] | None = None
         self._head_bytes = 0
-        self._headers: Headers = []
+        """All that came before the final response's body, interim responses included."""
+        self._head = b""
+        """What came of the head that is being received; the whole of it while the parser is told that it ends."""
         self._response: Response | None = None
         self._complete = False
         self._keep_alive = False
@@ -132,6 +128,7 @@ class Connection(asyncio.Protocol):
             return waiter
         self.phase = HEAD
         self._head_only = head_only
+        self._head = b""
         self._head_bytes = 0
         self._complete = False
         self._runs_to_end = False
@@ -214,14 +211,14 @@ class Connection(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)
 
     def data_received(self, data: bytes) -> None:
-        phase = self.phase
-        if phase == HEAD:
-            self._head_bytes += len(data)
-        elif phase != BODY:
-            self.close()  # said without being asked: whatever it is, it is not an answer to the next request
-            return
         try:
-            self._feed(data)
+            if self.phase == BODY:
+                self._feed(data)
+            elif self.phase == HEAD:
+                self._feed_head(data)
+            else:
+                self.close()  # said without being asked: whatever it is, it is not an answer to the next request
+                return
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             if not self._complete:
                 self.fail("protocol", f"the upstream's response is not valid: {self._refusal or error}")
@@ -258,22 +255,14 @@ class Connection(asyncio.Protocol):
 
     def on_message_begin(self) -> None:
         if self._complete:
-            raise _Refused  # bytes after the end of the response
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        name = name.lower()
-        if name == b"transfer-encoding" and value.strip().lower() != b"chunked":
-            self._refuse("a transfer coding other than chunked")
-        self._headers.append((name, value))
+            raise Refused  # bytes after the end of the response
 
     def on_headers_complete(self) -> None:
-        headers = self._headers
-        self._headers = []
-        limits = self._limits
-        if len(headers) > limits.max_headers:
-            self._refuse(f"more than {limits.max_headers} header fields")
-        if self._head_bytes > limits.max_header_bytes and _size_bytes(headers) > limits.max_header_bytes:
-            self._refuse(f"a head over {limits.max_header_bytes} bytes")
+        raw, self._head = self._head, b""
+        try:
+            head = read(raw, self._limits)
+        except Refused as refused:
+            self._refuse(str(refused))
         status = self._parser.get_status_code()
         if not 200 <= status <= 599:
             if status < 100 or status == 101 or status > 599:
@@ -288,10 +277,10 @@ class Connection(asyncio.Protocol):
         self._complete = self._head_only
         self._keep_alive = self._parser.should_keep_alive()
         if not self._keep_alive:
-            self._runs_to_end = not _is_framed(headers)
+            self._runs_to_end = not (b"content-length" in head.said or b"transfer-encoding" in head.said)
         if self._head_only:
             self._keep_alive = False  # the parser cannot be told, and waits for a body
-        self._response = Response(self, status, headers, self.reused)
+        self._response = Response(self, status, head, self.reused)
         waiter.set_result(self._response)
 
     def on_message_complete(self) -> None:
@@ -302,9 +291,29 @@ class Connection(asyncio.Protocol):
 
     def _refuse(self, reason: str) -> NoReturn:
         self._refusal = reason
-        raise _Refused(reason)
+        raise Refused(reason)
 
     # ---- the response's progress
+
+    def _feed_head(self, data: bytes) -> None:
+        """Have the parser judge what came of a head, or of several: interim responses go before the final one."""
+        self._head_bytes += len(data)
+        if not self._head:
+            data = data.lstrip(b"\r\n")
+        while data:
+            known_bytes = len(self._head)
+            head = self._head + data if known_bytes else data
+            end = head.find(b"\r\n\r\n", max(0, known_bytes - 3)) + 4
+            if end < 4:
+                self._head = head
+                self._feed(data)
+                return
+            self._head = head[:end]
+            if not head.startswith(b"HTTP/1.1 1"):
+                self._feed(data)
+                return
+            self._feed(data[: end - known_bytes])
+            data = data[end - known_bytes :]
 
     def _arrived(self, size_bytes: int) -> None:
         """Some of a body came, and there is more to come."""
@@ -337,8 +346,6 @@ class Connection(asyncio.Protocol):
         if self._head_only:
             self.parts.clear()  # llhttp took what followed the head for a body
         self._hand_over(None)
-        if self._headers:
-            self._headers = []  # trailers
         # An answer before the whole request was sent leaves the connection in the middle of a request.
         if self._keep_alive and not self.uploading and not self._transport.get_write_buffer_size():
             self.phase = IDLE
@@ -438,12 +445,3 @@ class Connection(asyncio.Protocol):
             self.fail("idle_timeout", f"the response stood still for {self._limits.idle_s:g} s")
         else:
             self.close()
-
-
-def _is_framed(headers: Headers) -> bool:
-    """Whether the message says where its body ends."""
-    return any(name in (b"content-length", b"transfer-encoding") for name, _ in headers)
-
-
-def _size_bytes(headers: Headers) -> int:
-    return sum(len(name) + len(value) + 4 for name, value in headers)

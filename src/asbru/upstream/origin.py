@@ -10,8 +10,6 @@ from typing import Literal, NamedTuple
 
 import msgspec
 
-Headers = list[tuple[bytes, bytes]]
-
 Kind = Literal[
     "connect",  # refused, unreachable, unknown host, or the proxy said no
     "tls",  # the handshake failed, or the certificate is not trusted

@@ -10,8 +10,10 @@ import zlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from asbru.errors import Headers
+from asbru.headers import ResponseHead
 from asbru.upstream.inflate import ENCODINGS, Inflater
-from asbru.upstream.origin import Headers, UpstreamError
+from asbru.upstream.origin import UpstreamError
 
 if TYPE_CHECKING:
     from asbru.upstream.connection import Connection
@@ -24,15 +26,15 @@ Sink = Callable[[bytes], bool]
 class Response:
     """The final response to one request.
 
-    ``headers`` are as they came, in wire order, names in lower case. ``reused`` says whether the connection had
-    served before. The caller must `close` it, or read it to its end. One reader at a time.
+    ``reused`` says whether the connection had served before. The caller must `close` it, or read it to its end. One
+    reader at a time.
     """
 
-    __slots__ = ("_connection", "_data", "_error", "_inflater", "headers", "reused", "status")
+    __slots__ = ("_connection", "_data", "_error", "_inflater", "head", "reused", "status")
 
-    def __init__(self, connection: Connection, status: int, headers: Headers, reused: bool) -> None:
+    def __init__(self, connection: Connection, status: int, head: ResponseHead, reused: bool) -> None:
         self.status = status
-        self.headers = headers
+        self.head = head
         self.reused = reused
         # the body: from the connection while there is one, then the rest of it, then the error or the clean end
         self._connection: Connection | None = connection
@@ -43,6 +45,11 @@ class Response:
     def __repr__(self) -> str:
         body = "arriving" if self._connection is not None else f"ended: {self._error!r}" if self._error else "ended"
         return f"<Response {self.status} body {body}>"
+
+    @property
+    def headers(self) -> Headers:
+        """The header fields as they came, in wire order, names in lower case."""
+        return self.head.headers
 
     async def read(self) -> bytes:
         """Everything of the body that has come since, waiting only when there is nothing; ``b""`` at its clean end.
@@ -115,8 +122,10 @@ class Response:
         """Have `read` and `read_all` give the decoded body; to be called before the first of them.
 
         Returns whether what they give is plain. A coding other than gzip and deflate is left as it is: false.
-        When it decodes, ``content-encoding`` and ``content-length`` leave the headers, as they are no longer true.
+        When it decodes, ``content-encoding`` and ``content-length`` leave the head, as they are no longer true.
         """
+        if b"content-encoding" not in self.head.said:
+            return True
         codings = [value.strip().lower() for name, value in self.headers if name == b"content-encoding"]
         codings = [coding for coding in codings if coding not in (b"", b"identity")]
         if not codings:
@@ -124,7 +133,8 @@ class Response:
         if len(codings) > 1 or codings[0] not in ENCODINGS:
             return False
         self._inflater = Inflater(codings[0], 262_144)
-        self.headers = [field for field in self.headers if field[0] not in (b"content-encoding", b"content-length")]
+        plain = [field for field in self.headers if field[0] not in (b"content-encoding", b"content-length")]
+        self.head = ResponseHead.of(plain)
         return True
 
     def close(self) -> None:
