@@ -7,7 +7,7 @@ import gc
 import logging
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import msgspec
 import uvloop
@@ -41,8 +41,8 @@ class App:
         self.gateway: Gateway
         self.service = Service(self._handle, config.server, on_reload=self.reload)
 
-    async def _handle(self, exchange: Exchange) -> None:
-        await handle(exchange, self.gateway)
+    def _handle(self, exchange: Exchange) -> Awaitable[None]:
+        return handle(exchange, self.gateway)
 
     async def start(self) -> None:
         """Listen; raises OSError when the port cannot be had."""

@@ -207,7 +207,9 @@ async def attempt(call: Call, request: Request, target: Target, key: Key, index:
         noted.outcome = noted.outcome or (error.kind if isinstance(error, GatewayError) else "cancelled")
         raise
     finally:
-        noted.duration_ms = (monotonic() - began) * 1e3
+        took_s = monotonic() - began
+        noted.duration_ms = took_s * 1e3
+        call.waited_s += took_s
 
 
 async def _ready(upstream: Upstream, key: Key, deadline: float) -> None:

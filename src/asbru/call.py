@@ -5,9 +5,9 @@ A `Call` is made when the exchange begins and settled exactly once when it ends,
 
 from __future__ import annotations
 
-import asyncio
 import os
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
+from functools import lru_cache
 from itertools import count
 from time import monotonic, time
 
@@ -63,7 +63,7 @@ class Call:
         self.exchange = exchange
         self.head = exchange.head
         self.gateway = gateway
-        self.loop = asyncio.get_running_loop()
+        self.loop = gateway.loop
         self.started = monotonic()
         self.request_id = exchange.request_id = new_request_id()
         self.record = Record(
@@ -81,7 +81,7 @@ class Call:
         self.streaming = False
         """The response is an event stream, so that an error can still be said in it."""
         self.waited_s = 0.0
-        """For the client's body, and before other tries."""
+        """For the client's body, for upstreams, and before other tries."""
         self._heartbeat: Heartbeat | None = None
 
     def identify(self) -> None:
@@ -174,9 +174,8 @@ class Call:
         return [attempt_text(attempt) for attempt in self.record.attempts]
 
     def overhead_us(self) -> int:
-        """Our own time so far, waits for the client's body, for upstreams and before other tries left out."""
-        upstream_ms = sum(attempt.duration_ms for attempt in self.record.attempts)
-        return max(0, int((monotonic() - self.started - self.waited_s) * 1e6 - upstream_ms * 1e3))
+        """Our own time so far: without waits for the client's body, for upstreams and before other tries."""
+        return max(0, int((monotonic() - self.started - self.waited_s) * 1e6))
 
     async def refuse(self, error: GatewayError) -> None:
         """Answer with an error of our own."""
@@ -187,15 +186,15 @@ class Call:
         record.status = status
         await self.respond(status, headers, body)
 
-    async def respond_json(self, status: int, body: bytes) -> None:
+    def respond_json(self, status: int, body: bytes) -> Awaitable[None]:
         """Give an answer of the gateway's own making."""
-        await self.respond(status, [(b"content-type", b"application/json"), *self.own_headers()], body)
+        return self.respond(status, [(b"content-type", b"application/json"), *self.own_headers()], body)
 
-    async def respond(self, status: int, headers: Headers | bytes, body: bytes) -> None:
-        """Give the whole answer and note it."""
+    def respond(self, status: int, headers: Headers | bytes, body: bytes) -> Awaitable[None]:
+        """Note the whole answer, and give it once this is awaited."""
         self.record.status = status
         self.record.response_bytes = len(body)
-        await self.exchange.respond(status, headers, body)
+        return self.exchange.respond(status, headers, body)
 
     def note_cancelled(self) -> None:
         """The client has gone, or the process ends and the server answers in the handler's place."""
@@ -218,8 +217,13 @@ class Call:
 
 def attempt_text(attempt: Attempt) -> bytes:
     """One attempt as ``x-asbru-attempts`` shows it: ``anthropic/claude-x 529 812ms``; a file's has no model."""
-    candidate = f"{attempt.provider}/{attempt.model}" if attempt.model else attempt.provider
-    return header_text(f"{candidate} {attempt.outcome} {attempt.duration_ms:.0f}ms")
+    candidate = _candidate(attempt.provider, attempt.model)
+    return b"%b %b %.0fms" % (candidate, attempt.outcome.encode("ascii"), attempt.duration_ms)
+
+
+@lru_cache(maxsize=1024)
+def _candidate(provider: str, model: str) -> bytes:
+    return header_text(f"{provider}/{model}" if model else provider)
 
 
 MAX_ID_CHARS = 256

@@ -47,6 +47,7 @@ class Gateway:
         "draining",
         "estimates",
         "fetcher",
+        "loop",
         "prices",
         "rand",
         "records",
@@ -65,6 +66,7 @@ class Gateway:
         rand: Callable[[], float] = random.random,
     ) -> None:
         self.config = config
+        self.loop = asyncio.get_running_loop()  # once, because asking costs a system call
         self.auth = Authenticator(config)
         self.table = Table(config)
         self.upstreams = {

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator
-from itertools import groupby
 
 from asbru.errors import Headers
 
@@ -99,12 +98,21 @@ def _goes_upstream(name: bytes) -> bool:
 
 def _finder(names: Collection[bytes], prefixes: Collection[bytes]) -> Callable[[bytes], Iterator[re.Match[bytes]]]:
     """What finds the fields of these names, and of those that begin so, in a head of lower case: name and value."""
-    wanted = sorted([*map(re.escape, names), *(re.escape(prefix) + b"[^:]*" for prefix in prefixes)])
-    # Grouped by first letter: half as much to compare for each field.
-    groups = (b"|".join(name[1:] for name in group) for _, group in groupby(wanted, lambda name: name[:1]))
-    letters = dict.fromkeys(name[:1] for name in wanted)
-    choices = b"|".join(b"%b(?:%b)" % pair for pair in zip(letters, groups, strict=True))
-    return re.compile(rb"\n(%b):[ \t]*([^\r]*)" % choices).finditer
+    wanted = [(*map(_literal, name),) for name in names] + [(*map(_literal, prefix), b"[^:]*") for prefix in prefixes]
+    return re.compile(rb"\n(%b):[ \t]*([^\r]*)" % _choice(wanted)).finditer
+
+
+def _choice(texts: Collection[tuple[bytes, ...]]) -> bytes:
+    """The expression for any of these sequences, as a tree by their beginnings: fields mostly differ early."""
+    branches: dict[bytes, list[tuple[bytes, ...]]] = {}
+    for text in sorted(texts, reverse=True):  # a longer one before its own beginning
+        branches.setdefault(text[0] if text else b"", []).append(text[1:])
+    choices = [first + (_choice(rest) if any(rest) else b"") for first, rest in branches.items()]
+    return choices[0] if len(choices) == 1 else b"(?:%b)" % b"|".join(choices)
+
+
+def _literal(character: int) -> bytes:
+    return re.escape(bytes((character,)))
 
 
 _of_client = _finder(_NOT_UPSTREAM | _SAID_BY_CLIENT, _PRIVATE_PREFIXES)
@@ -201,7 +209,7 @@ class RequestHead:
         return self.text(b"x-bf-session-id") or self.text(b"x-claude-code-session-id")
 
     def flag(self, name: bytes) -> bool:
-        return self.said.get(name, b"").lower() in (b"true", b"1")
+        return name in self.said and self.said[name].lower() in (b"true", b"1")
 
 
 class ResponseHead:

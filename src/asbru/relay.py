@@ -7,6 +7,7 @@ After the first byte has gone to the client nothing here looks for another candi
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from functools import lru_cache
 
 from asbru.attempt import Answer, Failure
@@ -106,14 +107,13 @@ async def failure(call: Call, failed: Failure) -> None:
         await end_with_error(call, GatewayError("upstream_invalid", "The upstream answered nonsense"), torn=False)
 
 
-async def give(call: Call, answer: Answer) -> None:
+def give(call: Call, answer: Answer) -> Awaitable[None]:
     """An answer to the client, in whichever of the three ways it comes."""
     if answer.body is not None:
-        await whole(call, answer)
-    elif answer.watch is not None:
-        await stream(call, answer, answer.watch)
-    else:
-        await raw(call, answer)
+        return whole(call, answer)
+    if answer.watch is not None:
+        return stream(call, answer, answer.watch)
+    return raw(call, answer)
 
 
 async def whole(call: Call, answer: Answer) -> None:

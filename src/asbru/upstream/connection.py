@@ -35,7 +35,7 @@ CLOSED, DIALLED, HEAD, BODY, IDLE = range(5)
 _NEVER: Final = math.inf
 _TIMER_SLACK_S: Final = 0.002
 """uvloop's timers count whole milliseconds: one that fires this early is on time."""
-_JOIN_BELOW_BYTES: Final = 16_384
+_JOIN_BELOW_BYTES: Final = 131_072
 """Bodies smaller than this are copied behind their head: one write costs less than two."""
 
 
