@@ -181,8 +181,11 @@ async def attempt(call: Call, request: Request, target: Target, key: Key, index:
         method = request.method.encode("ascii")
         head, body = _outgoing(call, request, upstream, model, key, translation, method)
         response = await upstream.pool.request(head, body, deadline=deadline, method=method)
+        del head, body
         answer = Answer(response, target, key, index, noted)
-        answer.translation = translation
+        if translation is not None:
+            translation.sent = translation.sent._replace(body=b"")  # the answer may last for minutes
+            answer.translation = translation
         await _judge(call, request, answer, own)
         return answer
     except UpstreamError as broken:

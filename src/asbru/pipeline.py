@@ -1,4 +1,4 @@
-"""The life of a request. Read `handle` first, then `message`; everything they call is one decision or one transfer.
+"""The life of a request. Read `handle`, then `message` and `ask`; all they call is one decision or one transfer.
 
 head      route by exact path, read the head once, find out who is asking
 body      split its top level; model, stream, fallbacks; nothing else is parsed
@@ -19,7 +19,7 @@ import msgspec
 
 from asbru import attempts, dryrun, models, relay, resources
 from asbru.asked import MAX_MODEL_CHARS, Asked
-from asbru.attempt import Failure, Request
+from asbru.attempt import Answer, Failure, Request
 from asbru.call import Call
 from asbru.errors import GatewayError
 from asbru.gateway import Gateway
@@ -64,6 +64,13 @@ async def handle(exchange: Exchange, gateway: Gateway) -> None:
 
 async def message(call: Call, match: Match) -> None:
     """A message, a token count or a legacy completion: anything with a model in its body."""
+    answer = await ask(call, match)
+    if answer is not None:  # the request's body is gone by now: a stream may last for minutes
+        await relay.give(call, answer)
+
+
+async def ask(call: Call, match: Match) -> Answer | None:
+    """The answer of the first candidate that gives one; None when the client has been answered without asking any."""
     call.require_json()
     if call.head.flag(b"x-bf-async") or call.head.text(b"x-bf-async-id"):
         raise GatewayError("invalid_request", "x-bf-async: Background jobs are not available in this version")
@@ -74,10 +81,10 @@ async def message(call: Call, match: Match) -> None:
     targets = plan(call, asked)
     if call.head.flag(b"x-asbru-dry-run"):
         await dryrun.respond(call, asked, targets)
-        return
+        return None
     if match.route.name == "count_tokens" and not counts(call, targets[0]):
         await estimate(call, targets[0])
-        return
+        return None
     request = Request(
         method="POST",
         target=resources.target_of(call, match),
@@ -90,7 +97,7 @@ async def message(call: Call, match: Match) -> None:
     if asked.thread is not None and answer.message_id is not None:
         gateway = call.gateway  # before it is given: the client may go on, or away, at its last event
         gateway.affinity.put(answer.message_id, answer.target.provider, answer.target.model, answer.key.name)
-    await relay.give(call, answer)
+    return answer
 
 
 def counts(call: Call, target: Target) -> bool:
