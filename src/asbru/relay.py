@@ -26,40 +26,32 @@ def answer_lines(call: Call, answer: Answer, cost_usd: float | None = None) -> b
     """The upstream's end-to-end header lines as they came, then what the gateway says about the exchange."""
     attempt, head = answer.attempt, answer.head
     identity = call.request_id.encode("ascii")
-    parts = [
-        head.relayed,
-        _ABOUT
-        % (
-            _served_by(answer.target.provider, attempt.model),
-            identity,
-            attempt.duration_ms,
-            call.overhead_us(),
-            identity,
-            attempt.duration_ms,
-        ),
-    ]
+    upstream_ms = int(attempt.duration_ms)
     tried = call.tried()  # in one header, or in one for each attempt when all of them failed
-    parts += [b"x-asbru-attempts: %b\r\n" % text for text in (tried if answer.status >= 300 else [b"; ".join(tried)])]
+    attempts = b"; ".join(tried) if answer.status < 300 else b"\r\nx-asbru-attempts: ".join(tried)
+    served_by = _served_by(answer.target.provider, attempt.model)
+    own = _OWN % (served_by, identity, upstream_ms, call.overhead_us(), identity, upstream_ms, attempts)
+    lines = head.relayed + own
     if b"request-id" not in head.said:
         theirs = attempt.upstream_request_id  # by another name, such as AWS's
-        parts.append(b"request-id: %b\r\n" % (identity if theirs is None else theirs.encode("latin-1")))
+        lines += b"request-id: %b\r\n" % (identity if theirs is None else theirs.encode("latin-1"))
     if answer.index:
-        parts.append(b"x-bifrost-fallback-index: %d\r\n" % answer.index)
+        lines += b"x-bifrost-fallback-index: %d\r\n" % answer.index
     if answer.translation is not None:
-        losses = header_text(answer.translation.losses.header(), MAX_LOSS_CHARS)
-        parts.append(b"x-asbru-loss: %b\r\n" % losses)
+        lines += b"x-asbru-loss: %b\r\n" % header_text(answer.translation.losses.header(), MAX_LOSS_CHARS)
     if cost_usd is not None:
-        parts.append(b"x-asbru-cost-usd: %.9f\r\n" % cost_usd)
-    return b"".join(parts)
+        lines += b"x-asbru-cost-usd: %.9f\r\n" % cost_usd
+    return lines
 
 
-_ABOUT = (
+_OWN = (
     b"%b"
     b"x-asbru-request-id: %b\r\n"
     b"x-asbru-upstream-ms: %d\r\n"
     b"x-asbru-overhead-us: %d\r\n"
     b"x-bifrost-request-id: %b\r\n"
     b"x-bifrost-upstream-latency-ms: %d\r\n"
+    b"x-asbru-attempts: %b\r\n"
 )
 
 

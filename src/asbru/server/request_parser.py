@@ -22,7 +22,7 @@ import httptools
 from asbru import config
 from asbru.errors import GatewayError
 from asbru.headers import RequestHead
-from asbru.server.http_exchange import HttpExchange, Wire
+from asbru.server.http_exchange import NO_HEAD, HttpExchange, Wire
 
 log = logging.getLogger("asbru.server")
 
@@ -59,6 +59,7 @@ class RequestParser:
         "_content_length",
         "_head",
         "_head_complete",
+        "_last_head",
         "_limits",
         "_llhttp",
         "_seen",
@@ -89,6 +90,8 @@ class RequestParser:
         """What has come of its head, until all of it has."""
         self._head: RequestHead | None = None
         """Its head, while llhttp is told that it ends."""
+        self._last_head = NO_HEAD
+        """The one before, or the same; it may be known by it."""
         self._head_complete = False
         self._content_length: int | None = 0
         """None for a chunked body."""
@@ -139,7 +142,8 @@ class RequestParser:
             return len(data)
         self._seen = self._body_tail = b""
         # What it says of the length is not judged yet, but llhttp will find in it what we did, or refuse it.
-        self._head = head = RequestHead(seen[at:end])
+        raw = seen[at:end]
+        self._head = self._last_head = head = self._last_head.again(raw) or RequestHead(raw)
         if b"transfer-encoding" in head.said:
             self._content_length = None
             return end - known_bytes
