@@ -41,17 +41,21 @@ BROKE: dict[str, str] = {
 async def run(call: Call, request: Request, targets: Sequence[Target]) -> Answer:
     """The first answer that may be given to the client; raises the `Failure` it is told of when there is none."""
     failures: list[Failure] = []
-    for index, target in enumerate(targets):
-        try:
-            return await _candidate(call, request, target, index, index + 1 < len(targets), failures)
-        except Failure as failure:
-            if failure.final:
-                break
-    if request.lookup:
-        # Whoever was not heard may have it.
-        unheard = [each for each in failures if each.outcome.kind == SKIPPED or not retry.is_verdict(each.outcome)]
-        failures = unheard or failures
-    raise _told(call, failures)
+    try:
+        for index, target in enumerate(targets):
+            try:
+                return await _candidate(call, request, target, index, index + 1 < len(targets), failures)
+            except Failure as failure:
+                if failure.final:
+                    break
+        if request.lookup:
+            # Whoever was not heard may have it.
+            unheard = [each for each in failures if each.outcome.kind == SKIPPED or not retry.is_verdict(each.outcome)]
+            raise _told(call, unheard or failures)
+        raise _told(call, failures)
+    finally:
+        # Each refers to the frames it went through, and they to this list: the request's body would stay with them.
+        failures.clear()
 
 
 async def _candidate(

@@ -208,6 +208,7 @@ class Call:
     def settle(self) -> None:
         """The end of the exchange, however it came: the Record is written."""
         self.end_heartbeat()
+        self._heartbeat = None  # it refers back to us
         record = self.record
         record.duration_ms = (monotonic() - self.started) * 1e3
         if record.route in UNRECORDED:

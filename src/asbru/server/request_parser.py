@@ -180,7 +180,9 @@ class RequestParser:
 
     def close(self) -> None:
         self.deaf = True
-        # Each of them refers back to us: without this, only the garbage collector could free a connection.
+        # Each of them refers back to us: without this, only the garbage collector could free a connection, and with it
+        # whatever had come of a body.
+        self.incoming = None
         del self._llhttp, self._take, self._wire
 
     # Callbacks of llhttp

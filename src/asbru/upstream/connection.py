@@ -160,8 +160,9 @@ class Connection(asyncio.Protocol):
         error = UpstreamError(kind, message, responded=responded)
         self._shut()
         if phase == HEAD:
-            if self._waiter is not None and not self._waiter.done():
-                self._waiter.set_exception(error)
+            waiter, self._waiter = self._waiter, None  # the error will refer to whoever waits, and so to the waiter
+            if waiter is not None and not waiter.done():
+                waiter.set_exception(error)
         elif phase == BODY:
             self._hand_over(error)
 

@@ -135,6 +135,8 @@ class Pool:
                 if not (_was_stale(error) and connection.reused):
                     self._give_up(connection, waiter)
                     raise
+            finally:
+                del waiter  # it holds the error, whose traceback holds this frame
             connection = await self._dial(loop, deadline)  # in the same place; fresh, so this happens once
 
     async def close(self) -> None:
@@ -195,6 +197,7 @@ class Pool:
             raise
         finally:
             timer.cancel()
+            del waiter, error  # an error that is raised refers to this frame
 
     async def _dial(self, loop: asyncio.AbstractEventLoop, deadline: float | None) -> Connection:
         """A fresh connection in a place that the caller holds; when it fails, the place is free again."""
@@ -281,6 +284,8 @@ class Pool:
             sender.cancel()
             await asyncio.wait((sender,))
             raise
+        finally:
+            del waiter, sender  # they hold the error, whose traceback holds this frame
 
 
 def _was_stale(error: BaseException) -> bool:

@@ -38,6 +38,10 @@ class UpstreamError(Exception):
         self.message = message
         self.responded = responded
 
+    def again(self) -> UpstreamError:
+        """The same to be raised where this one is kept: a raised error holds the frames it went through."""
+        return UpstreamError(self.kind, self.message, responded=self.responded)
+
     def __repr__(self) -> str:
         return f"UpstreamError({self.kind}: {self.message})"
 

@@ -68,7 +68,7 @@ class Response:
                 data = self._data
                 self._data = b""
                 if not data and self._error is not None:
-                    raise self._error
+                    raise self._error.again()
             elif connection.parts:
                 data = connection.take()
             else:
@@ -165,4 +165,4 @@ class Response:
         except zlib.error as error:
             self.close()
             self._error = UpstreamError("protocol", "the response's content coding is broken", responded=True)
-            raise self._error from error
+            raise self._error.again() from error
