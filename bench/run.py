@@ -165,7 +165,7 @@ def median(runs: list[Run]) -> Run:
 async def measure_idle(gateway: Gateway, server: Server, streams: int) -> Idle:
     """Memory of many open streams in which nothing happens, on a fresh process."""
     fetch(UPSTREAM_PORT, "POST", "/bench/idle")
-    request = request_bytes(gateway.path, headers_of(gateway), body_of(gateway, 1_000, stream=True))
+    request = request_bytes(gateway.path, headers_of(gateway), body_of(gateway, 100_000, stream=True))
     idle = IdleStreams(server.port, request)
     await idle.start(1)
     await idle.close()
