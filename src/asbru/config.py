@@ -78,10 +78,12 @@ class Server(Section, frozen=True):
     """The largest body that creates a message batch."""
     max_file_bytes: PositiveInt = 524_288_000
     """The largest file upload; uploads are streamed, not held in memory."""
+    max_buffered_bytes: PositiveInt = 1_073_741_824
+    """What all request bodies that do not come at once may take together; more are answered with 503 (``shed``)."""
     header_timeout_s: PositiveFloat = 10.0
     """A request's head must be complete this long after its first byte (or after the connection was made)."""
     body_timeout_s: PositiveFloat = 60.0
-    """The longest silence while a request body is being received."""
+    """The longest silence while a request body is being received; on average it must bring 1 KiB a second on top."""
     write_timeout_s: PositiveFloat = 120.0
     """The longest time a client may take none of its response before it is cut off."""
     keep_alive_s: PositiveFloat = 75.0

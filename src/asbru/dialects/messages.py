@@ -250,6 +250,8 @@ class _Head(Part, kw_only=True):
 
 T = TypeVar("T")
 
+MAX_MESSAGES = 100_000  # the Messages API's own limit
+MAX_BLOCKS = 100_000
 _KNOWN = frozenset(_Head.__struct_fields__)
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
 
@@ -267,6 +269,7 @@ def parse(body: bytes, *, counting: bool = False) -> Request:
         raise MessagesError("max_tokens: Field required")
     if not head.messages:
         raise MessagesError("messages: at least one message is required")
+    _check_size(head.messages)
     if head.tool_choice is not None and head.tool_choice.type == "tool" and not head.tool_choice.name:
         raise MessagesError("tool_choice.name: Field required")
     output = head.output_config
@@ -295,6 +298,15 @@ def parse(body: bytes, *, counting: bool = False) -> Request:
         mcp_servers=head.mcp_servers or [],
         unknown={name: value for name, value in fields.items() if name not in _KNOWN and value is not None},
     )
+
+
+def _check_size(messages: list[Json]) -> None:
+    """Bounds on what a translation goes through, while everybody else waits."""
+    if len(messages) > MAX_MESSAGES:
+        raise MessagesError(f"messages: at most {MAX_MESSAGES} messages are allowed")
+    contents = (message.get("content") for message in messages)
+    if sum(len(content) for content in contents if isinstance(content, list)) > MAX_BLOCKS:
+        raise MessagesError(f"messages: at most {MAX_BLOCKS} content blocks are allowed")
 
 
 def _turn(message: Json, path: str) -> Turn:

@@ -25,16 +25,17 @@ from typing import Any, cast
 import uvicorn
 from uvicorn.server import ServerState
 
-from asbru import config
 from asbru.errors import GatewayError
 from asbru.server.asgi import Application, call
-from asbru.server.cors import Cors
-from asbru.server.http_exchange import HttpExchange
+from asbru.server.http_exchange import HttpExchange, too_much_held
 from asbru.server.request_parser import RequestParser
+from asbru.server.shared import Shared
 
 MAX_PIPELINED = 16
 READ_AHEAD_BYTES = 262_144
 """What may lie unread per connection before reading stops: bodies that no handler has asked for, later requests."""
+LEAST_BODY_BYTES_PER_S = 1024
+"""On average, on top of the first `body_timeout_s`."""
 LINGER_S = 2.0
 LINGER_BYTES = 1_048_576
 REFUSED_CONNECTIONS = 1000
@@ -64,22 +65,6 @@ class Phase(enum.Enum):
 HEAD, RUNNING, BODY, IDLE, LINGERING, CLOSING = Phase
 
 
-class Shared:
-    """What all connections of one listener share."""
-
-    __slots__ = ("connections", "cors", "draining", "emptied", "limits", "running")
-
-    def __init__(self, limits: config.Server) -> None:
-        self.limits = limits
-        self.cors = Cors(limits.cors) if limits.cors.origins else None
-        self.connections: set[Connection] = set()
-        self.running: set[HttpExchange] = set()
-        """Exchanges whose task has not ended; they may have outlived their connection."""
-        self.draining = False
-        self.emptied = asyncio.Event()
-        """Set when the last connection is gone."""
-
-
 class HostConfig(uvicorn.Config):
     """uvicorn's configuration with what our connections need besides; everything uvicorn would add is off."""
 
@@ -105,11 +90,13 @@ class Connection(asyncio.Protocol):
     __slots__ = (
         "ahead_bytes",
         "app",
+        "body_began",
         "closed",
         "current",
         "deadline",
         "discarded_bytes",
         "full",
+        "held",
         "limits",
         "loop",
         "parser",
@@ -136,6 +123,7 @@ class Connection(asyncio.Protocol):
         self.app: Application = config.loaded_app
         self.shared = config.shared
         self.limits = config.shared.limits
+        self.held = config.shared.held
         self.loop = _loop or asyncio.get_running_loop()
 
         # The connection
@@ -152,6 +140,8 @@ class Connection(asyncio.Protocol):
         self.write_deadline = inf
         self.timer: asyncio.TimerHandle | None = None
         self.timer_at = inf
+        self.body_began = 0.0, 0
+        """When a handler began to wait for the body, and how much of it there was."""
 
         # Flow
         self.reading = True
@@ -188,6 +178,8 @@ class Connection(asyncio.Protocol):
         current, self.current = self.current, None
         if current is not None:
             current.cancel()
+        for exchange in self.queue:
+            exchange.let_go()
         self.queue.clear()
         self._room_made()
         self.shared.connections.discard(self)
@@ -227,8 +219,11 @@ class Connection(asyncio.Protocol):
         """Bound what has arrived and is not done with: how late it may be, and how much nobody has asked for."""
         if self.phase is IDLE and self.parser.in_head:
             self._watch(HEAD, self.limits.header_timeout_s)
+        incoming = self.parser.incoming
+        if incoming is not None and not self.parser.in_head and not self.held.add(incoming, fed_bytes):
+            self.parser.fail(incoming, too_much_held())
         if self.phase is BODY:
-            self.deadline = self.loop.time() + self.limits.body_timeout_s
+            self._expect_body()
         elif self.current is not None or self.queue:
             self.ahead_bytes += fed_bytes
             if self.ahead_bytes > READ_AHEAD_BYTES:
@@ -300,7 +295,15 @@ class Connection(asyncio.Protocol):
                 self.send(CONTINUE)
         self.ahead_bytes = 0
         self._resume_reading()
+        self.body_began = self.loop.time(), exchange.received_bytes
         self._watch(BODY, self.limits.body_timeout_s)
+
+    def _expect_body(self) -> None:
+        """More of it must come in time, and all of it not too slowly: else one byte a minute would hold the rest."""
+        began, before_bytes = self.body_began
+        came_bytes = self.current.received_bytes - before_bytes if self.current is not None else 0
+        patience_s = self.limits.body_timeout_s
+        self.deadline = patience_s + min(self.loop.time(), began + came_bytes / LEAST_BODY_BYTES_PER_S)
 
     def body_came(self) -> None:
         if self.phase is BODY:

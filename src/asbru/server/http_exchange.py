@@ -25,12 +25,14 @@ from asbru.errors import GatewayError, Headers
 from asbru.headers import RequestHead, lines, pairs
 from asbru.server import cors
 from asbru.server.inflate import gunzip
+from asbru.server.shared import Held
 
 
 class Wire(Protocol):
     """What an exchange needs of its connection."""
 
     loop: asyncio.AbstractEventLoop
+    held: Held
     full: bool
     """Whether the client has yet to take what it has been sent before there is room for more."""
 
@@ -102,6 +104,8 @@ class HttpExchange(msgspec.Struct, eq=False, weakref=False):
     parts: list[bytes] = []
     received_bytes: int = 0
     """All of it so far, taken or not."""
+    held_bytes: int = 0
+    """Of it, what counts against the bound on all bodies."""
     complete: bool = False
     """Whether the whole request has arrived."""
     failure: GatewayError | None = None
@@ -163,12 +167,16 @@ class HttpExchange(msgspec.Struct, eq=False, weakref=False):
             return data
         if self.content_encoding not in (b"gzip", b"x-gzip"):
             raise GatewayError("unsupported_media_type", "The request body's content-encoding must be gzip or identity")
-        return await asyncio.to_thread(gunzip, data, limit_bytes)
+        data = await asyncio.to_thread(gunzip, data, limit_bytes)
+        if not self.wire.held.add(self, len(data)):
+            raise too_much_held()
+        return data
 
     async def pieces(self, limit_bytes: int) -> AsyncIterator[bytes]:
         self._check_announced(limit_bytes)
         while True:
             parts, self.parts = self.parts, []
+            self.let_go()
             for part in parts:
                 yield part
             if self.parts:
@@ -205,6 +213,11 @@ class HttpExchange(msgspec.Struct, eq=False, weakref=False):
         self.received_bytes += len(part)
         if self.waiter is not None and self.received_bytes > self.wake_at_bytes:
             self._wake()
+
+    def let_go(self) -> None:
+        """Its body is held no longer."""
+        if self.held_bytes:
+            self.wire.held.drop(self)
 
     def receive_end(self) -> None:
         """All of it has."""
@@ -244,6 +257,7 @@ class HttpExchange(msgspec.Struct, eq=False, weakref=False):
         self.unsent_head = b"%b%b%b\r\n" % (head, framing, self._connection_line())
         self.is_event_stream = _event_stream(head) is not None
         self.started = True
+        self.let_go()
         # The first bytes of the body usually follow at once, and then go out in the same packet.
         self.wire.loop.call_soon(self._send_head)
 
@@ -325,6 +339,7 @@ class HttpExchange(msgspec.Struct, eq=False, weakref=False):
         if not self.finished and not self.aborted:
             self._send_head()
             self.aborted = True
+            self.let_go()
             # Without a length or a last chunk, only a reset tells the client that this was not all.
             self.wire.cut(reset=self.started and self.has_body and not self.chunked and self.left_bytes is None)
 
@@ -332,6 +347,7 @@ class HttpExchange(msgspec.Struct, eq=False, weakref=False):
         """The client is gone: whatever runs for it ends now."""
         if not self.finished and not self.aborted:
             self._cancel("client gone")
+            self.let_go()
             self.receive_failure(GatewayError("invalid_request", "The client went away"))
 
     def drain(self) -> None:
@@ -375,6 +391,7 @@ class HttpExchange(msgspec.Struct, eq=False, weakref=False):
 
     def _finish(self) -> None:
         self.finished = True
+        self.let_go()
         if self.waiter is not None:  # an upload that was answered early
             self.receive_failure(GatewayError("invalid_request", "The request was answered before its body was read"))
         self.wire.exchange_finished()
@@ -382,3 +399,7 @@ class HttpExchange(msgspec.Struct, eq=False, weakref=False):
 
 def _too_large(limit_bytes: int) -> GatewayError:
     return GatewayError("too_large", f"The request body is larger than {limit_bytes} bytes")
+
+
+def too_much_held() -> GatewayError:
+    return GatewayError("shed", "The gateway holds as much of other requests as it may", retry_after_s=1)

@@ -182,7 +182,9 @@ class RequestParser:
         self.deaf = True
         # Each of them refers back to us: without this, only the garbage collector could free a connection, and with it
         # whatever had come of a body.
-        self.incoming = None
+        if self.incoming is not None:
+            self.incoming.let_go()
+            self.incoming = None
         del self._llhttp, self._take, self._wire
 
     # Callbacks of llhttp
@@ -294,7 +296,7 @@ class RequestParser:
             return
         reason = GatewayError("invalid_request", f"The request is not valid HTTP: {error}")
         if self.incoming is not None and self._head_complete:
-            self._fail(self.incoming, reason)
+            self.fail(self.incoming, reason)
         else:
             self.refuse(reason)
 
@@ -308,11 +310,13 @@ class RequestParser:
         elif exchange.content_length is None:
             self._body_wire_bytes += fed_bytes
             if self._body_wire_bytes > CHUNK_OVERHEAD_BYTES + CHUNK_OVERHEAD_RATIO * exchange.received_bytes:
-                self._fail(exchange, GatewayError("invalid_request", "The chunks of the request body are too small"))
+                self.fail(exchange, GatewayError("invalid_request", "The chunks of the request body are too small"))
 
-    def _fail(self, exchange: HttpExchange, error: GatewayError) -> None:
-        """The rest of a body will never come."""
+    def fail(self, exchange: HttpExchange, error: GatewayError) -> None:
+        """The rest of a body will never come, and what came of it is of no use."""
         self.deaf = True
+        exchange.parts = []
+        exchange.let_go()
         exchange.receive_failure(error)
 
     def _head_too_large(self) -> GatewayError:

@@ -22,8 +22,9 @@ import uvicorn
 
 from asbru import config
 from asbru.server.asgi import application
-from asbru.server.connection import HostConfig, Shared
+from asbru.server.connection import HostConfig
 from asbru.server.exchange import Handler
+from asbru.server.shared import Shared
 
 log = logging.getLogger("asbru.server")
 
