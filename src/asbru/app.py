@@ -68,7 +68,8 @@ class App:
         return msgspec.structs.replace(config, providers={**config.providers, SANDBOX: provider})
 
     def reload(self) -> None:
-        """Take the configuration anew; a wrong one changes nothing."""
+        """Take the configuration anew, of which a wrong one changes nothing, and open the file of Records anew."""
+        self._records.reopen()
         if self._reload is None:
             return
         try:
@@ -82,6 +83,9 @@ class App:
 
     async def _swap(self, config: Config) -> None:
         async with self._swapping:
+            running = self.config
+            later = config.server != running.server or config.log != running.log
+            config = msgspec.structs.replace(config, server=running.server, log=running.log)
             try:
                 fresh = await self._build(config)
             except (OSError, ValueError) as error:  # what no check can see, such as a file that is no certificate
@@ -90,7 +94,7 @@ class App:
             await self._loop.run_in_executor(None, fresh.prices.load)
             fresh.succeed(self.gateway)
             old, self.gateway = self.gateway, fresh
-            if config.server != self.config.server or config.log != self.config.log:
+            if later:
                 log.warning("changes of `server` and `log` take effect at the next start")
             self.config = config
             fresh.catalog.start()

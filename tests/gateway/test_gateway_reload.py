@@ -253,6 +253,27 @@ def test_sighup_takes_a_good_configuration_and_keeps_the_old_one_instead_of_a_ba
     run(main())
 
 
+def test_sighup_opens_the_records_anew_and_leaves_the_server_as_it_started(tmp_path: Path) -> None:
+    path, moved = tmp_path / "records.jsonl", tmp_path / "records.jsonl.1"
+
+    async def main() -> None:
+        async with (
+            Upstream(answers(), answers()) as a,
+            served(tmp_path, providers(a) | {"log": {"records": str(path)}}) as serve,
+        ):
+            assert (await serve.ask(asked())).status == 200
+            path.rename(moved)
+            serve.write(providers(a) | {"server": {"max_body_bytes": 1}, "log": {"records": "off"}})
+            serve.signal(signal.SIGHUP)
+            await serve.logged("changes of `server` and `log` take effect at the next start")
+            assert (await serve.ask(asked())).status == 200
+            serve.signal(signal.SIGTERM)
+            assert await serve.process.wait() == 0
+
+    run(main())
+    assert [len(file.read_bytes().splitlines()) for file in (moved, path)] == [1, 1]
+
+
 def test_sigterm_lets_streams_run_for_a_while_and_ends_them_with_an_error_event(tmp_path: Path) -> None:
     async def main() -> None:
         async with Upstream() as a:

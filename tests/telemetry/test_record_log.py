@@ -173,3 +173,34 @@ def test_a_pipe_that_nobody_reads_is_an_error_and_not_a_wait(tmp_path: Path) -> 
             opened(tmp_path / "pipe")
 
     on_uvloop(main())
+
+
+def test_a_file_that_has_been_moved_away_is_left_and_a_new_one_begun(tmp_path: Path) -> None:
+    path, moved = tmp_path / "records.jsonl", tmp_path / "records.jsonl.1"
+
+    async def main() -> None:
+        log = opened(path)
+        log.write(made(0))
+        path.rename(moved)
+        log.reopen()
+        log.write(made(1))
+        log.close()
+
+    on_uvloop(main())
+    assert (numbers(moved.read_bytes()), numbers(path.read_bytes())) == ([0], [1])
+
+
+def test_a_file_that_cannot_be_opened_anew_is_written_on(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    folder, moved = tmp_path / "here", tmp_path / "there"
+    folder.mkdir()
+
+    async def main() -> None:
+        log = opened(folder / "records.jsonl")
+        folder.rename(moved)
+        log.reopen()
+        log.write(made(0))
+        log.close()
+
+    on_uvloop(main())
+    assert numbers((moved / "records.jsonl").read_bytes()) == [0]
+    assert "could not be opened anew" in caplog.text

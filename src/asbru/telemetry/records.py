@@ -14,6 +14,7 @@ import os
 import select
 import sys
 import threading
+from enum import Enum, auto
 from queue import SimpleQueue
 
 import msgspec
@@ -29,11 +30,21 @@ SLICE = 256
 """Records encoded at a time: the interpreter lock is held meanwhile."""
 
 
+class _Order(Enum):
+    """What the thread is told besides the Records to write."""
+
+    REOPEN = auto()
+    END = auto()
+
+
 class NoRecords:
     """``log.records: off``."""
 
     def write(self, record: Record) -> None:
         """Nobody asked to keep it."""
+
+    def reopen(self) -> None:
+        """Nothing is open."""
 
     def close(self) -> None:
         """Nothing is open."""
@@ -46,11 +57,12 @@ class RecordLog:
     """
 
     def __init__(self, path: str, loop: asyncio.AbstractEventLoop) -> None:
+        self._path = path
         self._owns_fd = path != "-"
         # Not through a buffered stream: its lock, held by a blocked thread, would abort the interpreter's exit.
         self._fd = _open(path) if self._owns_fd else sys.stdout.fileno()
-        self._batches: SimpleQueue[list[Record] | None] = SimpleQueue()
-        """From the loop to the thread; None is the end."""
+        self._batches: SimpleQueue[list[Record] | _Order] = SimpleQueue()
+        """From the loop to the thread, in their order."""
         # the loop's
         self._loop = loop
         self._pending: list[Record] = []
@@ -83,11 +95,23 @@ class RecordLog:
 
     def _hand_over(self) -> None:
         self._timer = None
+        self._put(self._pending)
+        self._pending = []
+
+    def _put(self, batch: list[Record] | _Order) -> None:
         if self._thread is None:
             self._thread = threading.Thread(target=self._write_all, name="asbru-records", daemon=True)
             self._thread.start()
-        self._batches.put(self._pending)
-        self._pending = []
+        self._batches.put(batch)
+
+    def reopen(self) -> None:
+        """Go on in a new file if the old one has been moved away; what came before this call goes to the old one."""
+        if self._closed or not self._owns_fd:
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+            self._hand_over()
+        self._put(_Order.REOPEN)
 
     def close(self) -> None:
         """Have what is left written, for at most `MAX_CLOSE_S`; nothing may be written after it."""
@@ -98,7 +122,7 @@ class RecordLog:
         if self._thread is None:
             self._close_fd()
             return
-        self._batches.put(None)
+        self._batches.put(_Order.END)
         self._thread.join(MAX_CLOSE_S)
         if self._thread.is_alive():  # it ends with the process
             lost = self._taken - self._done + self._dropped - self._reported
@@ -111,7 +135,10 @@ class RecordLog:
     # In the thread
 
     def _write_all(self) -> None:
-        while (batch := self._batches.get()) is not None:
+        while (batch := self._batches.get()) is not _Order.END:
+            if batch is _Order.REOPEN:
+                self._open_anew()
+                continue
             for start in range(0, len(batch), SLICE):
                 self._write_some(batch[start : start + SLICE])
             del batch  # not kept until the next one comes
@@ -119,6 +146,16 @@ class RecordLog:
                 self._reported += dropped
                 log.error("%d records were dropped: the log does not keep up", dropped)
         self._close_fd()
+
+    def _open_anew(self) -> None:
+        try:
+            fd = _open(self._path)
+        except OSError as error:
+            log.error("%s could not be opened anew, the file that was open stays: %s", self._path, error.strerror)
+            return
+        os.close(self._fd)
+        self._fd = fd
+        self._torn = False
 
     def _write_some(self, records: list[Record]) -> None:
         try:
