@@ -362,8 +362,8 @@ async def _until_content(call: Call, answer: Answer, own: bool) -> None:
             pending.append(watch.feed(answer.fail(nonsense)))
             if not watch.content:
                 raise
-        if watch.early_error:
+        if watch.early_error and not ended:
             raise _error_event(answer, watch, own)
-    if ended and not watch.content:
+    if ended and not watch.content:  # an error that only the end brought is what we made of that
         raise UpstreamError("protocol", "the stream ended before any content", responded=True)
     answer.pending = b"".join(pending)

@@ -59,6 +59,7 @@ _SAID_BY_CLIENT = frozenset(
     {
         b"anthropic-version",
         b"content-type",
+        b"origin",
         b"x-asbru-strict",
         b"x-bf-async",
         b"x-bf-async-id",

@@ -139,7 +139,8 @@ def base_url(call: Call, match: Match) -> bytes:
     if public is not None:
         origin = public.rstrip("/").encode("ascii")
     else:
-        scheme = b"https" if call.head.said.get(b"x-forwarded-proto") == b"https" else b"http"
+        proto = call.head.said.get(b"x-forwarded-proto", b"").partition(b",")[0]  # of several proxies, the outermost's
+        scheme = b"https" if proto.strip().lower() == b"https" else b"http"
         origin = scheme + b"://" + call.head.said.get(b"host", b"localhost")
     path = call.exchange.path
     return origin + (path[: -len(match.path)] if path.endswith(match.path) else b"")

@@ -240,6 +240,14 @@ class Conversations:
         whole = via.ask(model=model, fallbacks=fallbacks)
         assert (whole.status_code, whole.headers["x-asbru-provider"]) == (200, "claude")
 
+    def test_nonsense_is_told_as_nonsense(self, via: Via) -> None:
+        """Not as an error that the provider made, and not asked for again."""
+        for stream in (False, True):
+            answer = via.ask(model="garbage", stream=stream)
+            assert (answer.status_code, answer.json()["error"]["type"]) == (502, "api_error")
+            assert answer.json()["request_id"] == answer.headers["x-asbru-request-id"]
+            assert "protocol" in answer.headers["x-asbru-attempts"]
+
     @pytest.mark.parametrize("model", ["die-mid-stream", "end-mid-stream", "error-mid-stream"])
     def test_after_the_first_content_there_is_an_error(self, via: Via, model: str) -> None:
         stream = via.stream(model=model, fallbacks=["claude/any"], error=True)

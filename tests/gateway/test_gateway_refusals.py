@@ -76,6 +76,21 @@ def test_a_body_that_the_gateway_cannot_read_names_the_field(path: str, body: by
 
 
 @pytest.mark.parametrize("path", ["/v1/messages", "/v1/messages/batches"])
+def test_a_page_cannot_send_a_body_that_says_nothing(path: str) -> None:
+    """A browser sends it without asking first, from any page; others may leave the content type out."""
+
+    async def main() -> None:
+        body = asked() if path == "/v1/messages" else {"requests": [{"custom_id": "c", "params": asked()}]}
+        async with Upstream(answers()) as a, serving(providers(a)) as gateway:
+            reply = await ask(gateway, body, path, content_type="", origin="http://evil.test")
+            assert_refused(reply, 415, "invalid_request_error")
+            assert a.seen == []
+            assert (await ask(gateway, body, path, content_type="")).status == 200
+
+    run(main())
+
+
+@pytest.mark.parametrize("path", ["/v1/messages", "/v1/messages/batches"])
 @pytest.mark.parametrize("content_type", ["text/plain", "multipart/form-data; boundary=x", "application/x-ndjson"])
 def test_a_body_that_says_it_is_no_json_is_refused(path: str, content_type: str) -> None:
     async def main() -> None:

@@ -77,6 +77,7 @@ def test_results_url_leads_to_the_gateway_by_the_way_that_was_used(
     ("server", "headers", "origin"),
     [
         ({}, {"x_forwarded_proto": "https", "host": "h.test"}, "https://h.test"),
+        ({}, {"x_forwarded_proto": "HTTPS , http", "host": "h.test"}, "https://h.test"),
         ({}, {"x_forwarded_proto": "gopher", "host": "h.test"}, "http://h.test"),
         ({"public_url": "https://pub.test/llm/"}, {"host": "h.test"}, "https://pub.test/llm"),
     ],

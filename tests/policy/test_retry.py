@@ -142,6 +142,11 @@ def test_nothing_happens_after_the_first_content(outcome: Outcome) -> None:
     assert decision.counts is ROWS[outcome].counts
 
 
+def test_an_answer_that_breaks_off_is_none_that_makes_sense() -> None:
+    assert retry.row_of(Outcome("reset", responded=True)).error == "upstream_invalid"
+    assert retry.row_of(Outcome("reset")).error == "upstream_unreachable"
+
+
 def test_what_broke_after_the_first_byte_is_not_asked_for_again_with_the_same_key() -> None:
     begun = Outcome("reset", responded=True)
     assert choose(begun).action == "next_candidate"

@@ -356,6 +356,12 @@ def test_visible_models() -> None:
     ]
 
 
+def test_models_that_a_virtual_key_names_are_visible_though_nobody_lists_them() -> None:
+    named = key(allow("anthropic", "claude-new", "claude-x", "q*"), allow("sandbox", "t"))
+    assert set(TABLE.visible_models(named, {})) >= {"claude-new", "claude-x", "sandbox/t"}
+    assert "claude-new" not in TABLE.visible_models(ANONYMOUS, {})
+
+
 @pytest.mark.parametrize("principal", [ANONYMOUS, BOTH, key(allow("narrow", "only-*")), DIRECT_OPEN, DIRECT_ONLY])
 def test_every_visible_name_can_be_asked_for(principal: Principal) -> None:
     catalog = {

@@ -94,18 +94,20 @@ def test_what_is_inflated_counts(run: Runner) -> None:
 @run_on_each_loop
 def test_pieces_that_were_taken_are_not_held(run: Runner) -> None:
     async def main() -> None:
-        async def counting(exchange: Exchange) -> None:
-            size_bytes = 0
-            async for piece in exchange.pieces(LIMIT):
-                size_bytes += len(piece)
-            await exchange.respond(200, [], b"%d" % size_bytes)
+        taken: list[int] = []
 
-        async with serving(counting, Server(max_buffered_bytes=600_000)) as live:
+        async def counting(exchange: Exchange) -> None:
+            async for piece in exchange.pieces(LIMIT):
+                taken.append(len(piece))  # noqa: PERF401
+            await exchange.respond(200, [], b"%d" % sum(taken))
+
+        async with serving(counting, Server(max_buffered_bytes=400_000)) as live:
             peer = await live.peer()
             await peer.send(HALF)
-            for _ in range(18):
+            for sent in range(18):
                 await peer.send(b"x" * 50_000)
-                await until(lambda: held_bytes(live) == 0)
+                await until(lambda: sum(taken) == 50_000 * (sent + 1))  # noqa: B023
+                assert held_bytes(live) == 0
             assert (await peer.answer()).body == b"900000"
 
     run(main())

@@ -81,6 +81,7 @@ class Row(NamedTuple):
 _AS_CONFIGURED = 1 << 30
 
 _LOST = Row(same_key=1, next_candidate=True, counts=True, error="upstream_unreachable")
+_BROKEN_OFF = _LOST._replace(error="upstream_invalid")
 _SILENT = Row(next_candidate=True, counts=True, error="upstream_timeout")
 _NONSENSE = Row(next_candidate=True, counts=True, error="upstream_invalid")
 
@@ -127,6 +128,8 @@ _OTHER_STATUSES: dict[int, Row] = {
 
 def row_of(outcome: Outcome) -> Row:
     """The table's row for an outcome."""
+    if outcome.kind == "reset" and outcome.responded:
+        return _BROKEN_OFF
     if outcome.kind not in ("status", "stream_error"):
         return _KINDS[outcome.kind]
     row = _STATUSES.get(outcome.status) or _OTHER_STATUSES.get(outcome.status // 100, _NONSENSE)

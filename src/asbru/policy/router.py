@@ -314,7 +314,8 @@ class Table:
         names = {alias: None for alias, targets in self.aliases.items() if any(self._usable(principal, targets))}
         default = self.default_provider
         for provider in sorted(self.providers, key=lambda name: name != default):
-            for model in dict.fromkeys((*listed.get(provider, ()), *self.providers[provider].models)):
+            known = (*listed.get(provider, ()), *self.providers[provider].models, *_granted(principal, provider))
+            for model in dict.fromkeys(known):
                 if any(self._usable(principal, (Target(provider, model),))):
                     bare = provider == default and model not in names and self._split(model) is None
                     names[model if bare else f"{provider}/{model}"] = None
@@ -407,3 +408,10 @@ def _check_name(name: str, field: str) -> None:
 def _shown(name: str) -> str:
     """A name from outside, in quotation marks and no longer than a line."""
     return repr(name if len(name) <= _MAX_SHOWN_CHARS else f"{name[:_MAX_SHOWN_CHARS]}…")
+
+
+def _granted(principal: Principal, provider: str) -> list[str]:
+    """The models that a virtual key names at a provider."""
+    grants = principal.key.grants if principal.key is not None else None
+    grant = grants.get(provider) if grants is not None else None
+    return sorted(grant.models.exact) if grant is not None else []
