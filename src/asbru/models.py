@@ -145,7 +145,7 @@ def page(ids: Sequence[str], entry: Callable[[str], bytes | None], query: bytes)
         start, end = 0, limit
         more = end < len(ids)
     shown = ids[start:end]
-    data = [msgspec.Raw(raw) for raw in map(entry, shown) if raw is not None]
+    data = [msgspec.Raw(entry(id) or _info(id)) for id in shown]
     first, last = (shown[0], shown[-1]) if shown else (None, None)
     return msgspec.json.encode({"data": data, "has_more": more, "first_id": first, "last_id": last})
 

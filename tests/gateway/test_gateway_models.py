@@ -7,6 +7,7 @@ import json
 
 import pytest
 
+from asbru.models import page
 from tests.gateway.provider import (
     MODEL,
     Json,
@@ -113,6 +114,12 @@ def test_a_page_that_cannot_be_is_refused_by_the_fields_name(query: str) -> None
     run(main())
 
 
+def test_a_visible_name_that_no_list_has_is_shown_by_its_name() -> None:
+    shown = json.loads(page(["m-7"], lambda _: None, b""))
+    assert [(entry["id"], entry["type"]) for entry in shown["data"]] == [("m-7", "model")]
+    assert (shown["first_id"], shown["last_id"]) == ("m-7", "m-7")
+
+
 def test_a_virtual_key_sees_what_it_may_use() -> None:
     async def main() -> None:
         async with Upstream(models=["m-1", "m-2"]) as a, Upstream(models=["n-1"]) as b:
@@ -121,9 +128,10 @@ def test_a_virtual_key_sees_what_it_may_use() -> None:
                 "virtual_keys": [{"name": "team", "value": VIRTUAL_KEY, "providers": granted}],
                 "models": {"one": ["a/m-1"], "two": ["a/m-2"], "other": ["b/n-1"]},
             }
+            config["providers"]["a"]["models"] = ["m-7"]
             async with serving(config) as gateway:
                 await gateway.listed("m-1", "n-1")
-                assert await ids(gateway, x_api_key=VIRTUAL_KEY) == ["two", "m-2"]
+                assert await ids(gateway, x_api_key=VIRTUAL_KEY) == ["two", "m-2", "m-7"]
                 refused = await ask(gateway, None, "/v1/models/m-1", x_api_key=VIRTUAL_KEY)
                 assert refused.error == (403, "permission_error", "model_blocked")
                 refused = await ask(gateway, None, "/v1/models/b/n-1", x_api_key=VIRTUAL_KEY)
