@@ -203,7 +203,7 @@ async def attempt(call: Call, request: Request, target: Target, key: Key, index:
         refusal = GatewayError("upstream_credentials", f"{target.provider}: no credential can be had for it now")
         raise Failure(target, index, Outcome("status", 401), error=refusal) from None
     except translate.CannotCarry as error:
-        noted.outcome = "lossy"
+        noted.outcome = error.outcome
         raise Failure(target, index, Outcome("lossy", own_key=own), error=error.error) from None
     except BaseException as error:
         _close(response)
@@ -360,6 +360,7 @@ async def _until_content(call: Call, answer: Answer, own: bool) -> None:
             pending.append(watch.feed(answer.feed(data) if data else answer.end()))
         except StreamError as nonsense:
             pending.append(watch.feed(answer.fail(nonsense)))
+            answer.response.close()
             if not watch.content:
                 raise
         if watch.early_error and not ended:

@@ -4,7 +4,7 @@ Towards the provider everything goes through as it came, except what belongs to 
 length, encodings), what identifies the caller to the gateway (credentials, cookies) and what is said to the gateway
 itself (``x-bf-*``, ``x-asbru-*``). ``x-bf-eh-<name>`` is forwarded as ``<name>`` unless that is one of these.
 Towards the client every end-to-end header goes through as it came, except what only the gateway itself may say
-(``x-asbru-*``, ``x-bifrost-*``).
+(``x-asbru-*``, ``x-bifrost-*``, ``access-control-*``).
 
 A head stays the bytes it came in: one regular expression finds the few fields that are read or do not go on, and no
 other is looked at. That takes a third of the time that going through all of them takes. What is given here has been
@@ -52,7 +52,8 @@ _NOT_UPSTREAM = (
 )
 _PRIVATE_PREFIXES = (b"x-bf-", b"x-asbru-", b"x-forwarded-", b"proxy-")
 _NOT_DOWNSTREAM = HOP_BY_HOP | {b"content-length"}
-_OWN_PREFIXES = (b"x-asbru-", b"x-bifrost-")
+# What a page may read here is not the upstream's to say: see server/cors.
+_OWN_PREFIXES = (b"x-asbru-", b"x-bifrost-", b"access-control-")
 
 # What the gateway reads, on top of credentials, ``connection`` and dimensions; of these too only some go on.
 _SAID_BY_CLIENT = frozenset(

@@ -93,7 +93,11 @@ async def failure(call: Call, failed: Failure) -> None:
     assert answer is not None and answer.body is not None
     if not call.exchange.started:
         await whole(call, answer)
-    elif error_facts(answer.body).type is not None:
+        return
+    _note_served(call, answer)
+    kind = error_facts(answer.body).type
+    if kind is not None:
+        call.record.error_kind = kind
         await _end(call, sse.encode(b"error", answer.body))
     else:
         await end_with_error(call, GatewayError("upstream_invalid", "The upstream answered nonsense"), torn=False)
@@ -170,6 +174,8 @@ async def stream(call: Call, answer: Answer, watch: Watch) -> None:
         heartbeat.stop()
         answer.response.close()
         call.record.stop_reason = watch.stop_reason
+        if watch.error is not None:
+            call.record.error_kind = watch.error_type or "upstream_invalid"
         note_usage(call, answer, watch.usage, complete=watch.complete)
     if error is not None:
         await end_with_error(call, error, torn=watch.torn)

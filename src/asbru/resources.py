@@ -40,7 +40,7 @@ async def relay_resource(call: Call, match: Match) -> None:
     request = Request(
         method=exchange.method,
         target=target_of(call, match),
-        body=lambda *_: body or None,
+        body=lambda *_: body if body or exchange.method == "POST" else None,  # an empty one has a length too
         lookup=bool(match.id),
         raw=match.route.name in _STREAMED_BACK,
     )

@@ -30,11 +30,12 @@ _KEPT = _WAITS | {b"date"}
 
 
 class CannotCarry(Exception):
-    """The candidate's dialect has no words for something in the request."""
+    """The candidate's dialect has no words for something in the request. The attempt is noted as ``outcome``."""
 
-    def __init__(self, error: GatewayError) -> None:
+    def __init__(self, error: GatewayError, outcome: str = "lossy") -> None:
         super().__init__(error.message)
         self.error = error
+        self.outcome = outcome
 
 
 class Unfetched(Exception):
@@ -239,7 +240,8 @@ def _sent(
             missing = by_url.carry(request, codec.unfetched(context), asked.fetched, losses)
         return encode(request, context, losses), missing
     except (messages.MessagesError, splice.SpliceError) as error:
-        raise GatewayError("invalid_request", str(error)) from None
+        # Not the last word: another target may relay what the codec does not know.
+        raise CannotCarry(GatewayError("invalid_request", str(error)), "invalid_request") from None
     except LossyError as error:
         raise CannotCarry(GatewayError("invalid_request", error.message, details=error.details)) from None
 

@@ -473,3 +473,16 @@ def test_a_batch_of_too_many_requests_is_refused() -> None:
     body = b'{"requests":[' + b",".join([b'{"params":{"model":"a"}}'] * 100_001) + b"]}"
     with pytest.raises(SpliceError, match="more than 100000 items"):
         splice.batch_models(body)
+
+
+@pytest.mark.parametrize("raw", [b"[1,1]", b'[{"role":"user"},{}]', b"{}", b'[{"role":7}]', b'[{"role":"\xff"}]'])
+def test_what_is_no_conversation_ends_at_its_first_item(raw: bytes) -> None:
+    with pytest.raises(splice.SpliceError, match="valid list of messages"):
+        splice.turns(raw)
+
+
+def test_a_conversation_has_a_bounded_length() -> None:
+    turn = b'{"role":"user","content":""}'
+    assert len(splice.turns(b"[" + b",".join([turn] * 100_000) + b"]")) == 100_000
+    with pytest.raises(splice.SpliceError, match="at most 100000"):
+        splice.turns(b"[" + b",".join([turn] * 100_001) + b"]")

@@ -342,6 +342,19 @@ def test_a_fallbacks_own_mistake_ends_the_search_with_the_primarys_error(stream:
     run(main())
 
 
+def test_a_fallback_that_cannot_read_the_request_does_not_hide_the_primarys_error() -> None:
+    async def main() -> None:
+        async with Upstream(answers(529, error_body())) as a, Upstream() as b:
+            config = providers(a, b, max_retries=0)
+            config["providers"]["b"]["dialect"] = "openai-chat"
+            async with serving(config) as gateway:
+                body = asked(fallbacks=["b/m"], tool_choice={"type": "of the future"})
+                reply = await ask(gateway, body)
+                assert reply.error == (529, "overloaded_error", None)
+
+    run(main())
+
+
 def test_a_body_that_cannot_be_translated_is_noted_as_what_it_is() -> None:
     async def main() -> None:
         async with Upstream() as a:

@@ -205,7 +205,7 @@ def _automatic_caching(members: Members, made: Changes, losses: Losses) -> None:
     messages = members.get("messages")
     if control == b"null" or messages is None:
         return
-    turns = _decode(messages, list[msgspec.Raw], "messages")
+    turns = splice.turns(messages)
     turn = _with_breakpoint(bytes(turns[-1]), control) if turns else None
     if turn is not None:
         losses.note("emulated", "cache_control", "by a breakpoint on the last block")

@@ -29,8 +29,7 @@ def without_sealed(body: bytes) -> bytes:
     if span is None:
         return body
     try:
-        items = msgspec.json.decode(body[span[0] : span[1]], type=list[msgspec.Raw])
-        kept = [_message(bytes(item)) for item in items]
+        kept = [_message(bytes(turn)) for turn in splice.turns(body[span[0] : span[1]])]
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise splice.SpliceError("messages: Input should be a valid list of messages") from error
     messages = b"[" + b",".join(message for message in kept if message) + b"]"

@@ -27,6 +27,7 @@ T = TypeVar("T")
 
 _MAX_MEMBERS = 1000
 _MAX_BATCH_REQUESTS = 100_000
+_MAX_TURNS = 100_000
 _UTF8_PIECE_BYTES = 131_072
 _SHOWN_KEY_CHARS = 64
 
@@ -39,7 +40,13 @@ class _BatchRequest(msgspec.Struct, gc=False):
     params: _BatchParams
 
 
+class _Turn(msgspec.Struct, gc=False):
+    role: str
+
+
 _decode_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_decode_turns = msgspec.json.Decoder(list[_Turn]).decode
+_decode_items = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _decode_objects = msgspec.json.Decoder(list[dict[str, msgspec.Raw]]).decode
 _decode_batch = msgspec.json.Decoder(list[_BatchRequest]).decode
 _decode_key = msgspec.json.Decoder(str).decode
@@ -164,6 +171,20 @@ def batch_models(body: bytes) -> list[tuple[str, Span]]:
         models.append((_decode_key(text[model[0] : model[1]]), model))
         start = text.index(b"}", next(reversed(members.values()))[1]) + 1
     return models
+
+
+def turns(messages: bytes) -> list[msgspec.Raw]:
+    """The raw messages of a conversation. Raises `SpliceError` when it is no list of messages, or one too long.
+
+    The shape is looked at first, and that ends at the first item that is no message: so that a body of two-byte items
+    cannot be blown up into millions of objects.
+    """
+    try:
+        if len(_decode_turns(messages)) > _MAX_TURNS:
+            raise SpliceError(f"messages: at most {_MAX_TURNS} messages are allowed")
+        return _decode_items(messages)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise SpliceError("messages: Input should be a valid list of messages") from error
 
 
 def replace_batch_models(body: bytes, models: Iterable[tuple[str, Span]], rename: Callable[[str], str]) -> bytes:

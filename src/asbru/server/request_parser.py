@@ -332,6 +332,11 @@ def _read_target(exchange: HttpExchange, target: bytes) -> bool:
         if exchange.method == "CONNECT":
             return False
         if target != b"*":  # the absolute form, as sent to a proxy: http://host/path
-            target = b"/" + target.partition(b"://")[2].partition(b"/")[2]
+            below = target.partition(b"://")[2]
+            path_at, query_at = below.find(b"/"), below.find(b"?")
+            if 0 <= query_at < path_at or path_at < 0:
+                target = b"/" + (below[query_at:] if query_at >= 0 else b"")
+            else:
+                target = below[path_at:]
     exchange.path, _, exchange.query = target.partition(b"?")
     return True

@@ -329,10 +329,12 @@ class Connection(asyncio.Protocol):
             reader = self._reader
             if reader is not None and not reader.done():
                 try:
-                    if self._sink is None or not self._sink(self.take()):
+                    full = self._sink is None or not self._sink(self.take())
+                    if full and not reader.done():  # it is when the sink has closed the response
                         reader.set_result(None)
                 except Exception as error:
-                    reader.set_exception(error)
+                    if not reader.done():
+                        reader.set_exception(error)
             else:
                 self._buffered_bytes += size_bytes
                 if self._buffered_bytes > self._limits.read_buffer_bytes and not self._paused:
