@@ -373,3 +373,29 @@ def test_sighup_reloads_and_serves_on(processes: list[Process]) -> None:
     process.begin("/ready", b"HTTP/1.1 200").close()
     process.child.send_signal(signal.SIGTERM)
     assert process.end() == (0, "code 0\n")
+
+
+@run_on_each_loop
+def test_an_open_connection_is_told_once(run: Runner) -> None:
+    """Readiness, on a connection that was open before: one more answer, and the end."""
+
+    async def main() -> None:
+        async def ready(exchange: Exchange) -> None:
+            await exchange.respond(503 if service.draining else 200, [], b"")
+
+        service = Service(ready, Server(port=0))
+        await service.start()
+        asking, idle = await Peer.connect(service.port), await Peer.connect(service.port)
+        for peer in (asking, idle):
+            await peer.send(GET)
+            assert (await peer.answer()).status == 200
+        service.drain()
+        await asking.send(GET)
+        answer = await asking.answer()
+        assert (answer.status, answer.headers[b"connection"]) == (503, b"close")
+        assert await asking.is_closed()
+        await service.stop()
+        assert await idle.is_closed()
+        await asyncio.gather(asking.close(), idle.close())
+
+    run(main())

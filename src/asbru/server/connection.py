@@ -36,6 +36,7 @@ READ_AHEAD_BYTES = 262_144
 """What may lie unread per connection before reading stops: bodies that no handler has asked for, later requests."""
 LEAST_BODY_BYTES_PER_S = 1024
 """On average, on top of the first `body_timeout_s`."""
+DRAINING_IDLE_S = 1.0
 LINGER_S = 2.0
 LINGER_BYTES = 1_048_576
 REFUSED_CONNECTIONS = 1000
@@ -252,6 +253,8 @@ class Connection(asyncio.Protocol):
         self.current = exchange
         self.phase = RUNNING
         self.deadline = inf
+        if self.shared.draining:
+            exchange.keep_alive = False
         if self.shared.cors is not None:
             exchange.cors = self.shared.cors.headers(exchange.head.headers)
         if exchange.refusal is not None:
@@ -344,9 +347,12 @@ class Connection(asyncio.Protocol):
     # The connection's end
 
     def drain(self) -> None:
-        """The process ends: close when idle. What runs says so in its response and is closed by it."""
+        """The process ends: close soon when idle. What runs says so in its response and is closed by it.
+
+        One more request is answered meanwhile: whoever asks on an open connection whether we are ready shall be told.
+        """
         if self.current is None and not self.queue:
-            self._close()
+            self._watch(self.phase, min(DRAINING_IDLE_S, self.limits.drain_s / 2))
         if self.current is not None:
             self.current.keep_alive = False
         for exchange in self.queue:
