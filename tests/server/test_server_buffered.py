@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import gzip
 
+import pytest
+
 from asbru.config import Server
-from asbru.server.exchange import Exchange
+from asbru.server.exchange import Exchange, Handler
 from tests.server.rawclient import LIMIT, Live, Peer, Runner, echo, post, run_on_each_loop, serving, until
 
 BOUND = Server(max_buffered_bytes=1_000_000)
@@ -113,10 +115,17 @@ def test_pieces_that_were_taken_are_not_held(run: Runner) -> None:
     run(main())
 
 
+async def in_pieces(exchange: Exchange) -> None:
+    async for _ in exchange.pieces(LIMIT):
+        pass
+    await exchange.respond(200, [], b"")
+
+
 @run_on_each_loop
-def test_a_body_that_drips_is_given_up(run: Runner) -> None:
+@pytest.mark.parametrize("handler", [echo, in_pieces])
+def test_a_body_that_drips_is_given_up(run: Runner, handler: Handler) -> None:
     async def main() -> None:
-        async with serving(echo, Server(body_timeout_s=0.2)) as live:
+        async with serving(handler, Server(body_timeout_s=0.2)) as live:
             peer = await live.peer()
             await peer.send(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n")
 

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import enum
 import socket
 import struct
 from math import inf
@@ -28,6 +27,7 @@ from uvicorn.server import ServerState
 from asbru.errors import GatewayError
 from asbru.server.asgi import Application, call
 from asbru.server.http_exchange import HttpExchange, too_much_held
+from asbru.server.phase import BODY, CLOSING, HEAD, IDLE, LINGERING, RUNNING, Phase
 from asbru.server.request_parser import RequestParser
 from asbru.server.shared import Shared
 
@@ -44,26 +44,6 @@ REFUSED_CONNECTIONS = 1000
 
 NO_LINGER = struct.pack("ii", 1, 0)
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-
-
-class Phase(enum.Enum):
-    """What a connection waits for, and so what its deadline means."""
-
-    HEAD = enum.auto()
-    """The rest of a request's head, or the first byte on a new connection."""
-    RUNNING = enum.auto()
-    """A handler, or the client to take a response; the former has no deadline of ours."""
-    BODY = enum.auto()
-    """The request's body, for a handler."""
-    IDLE = enum.auto()
-    """The next request."""
-    LINGERING = enum.auto()
-    """The client's end, after the response."""
-    CLOSING = enum.auto()
-    """The client to take what is left of the response."""
-
-
-HEAD, RUNNING, BODY, IDLE, LINGERING, CLOSING = Phase
 
 
 class HostConfig(uvicorn.Config):
@@ -92,6 +72,7 @@ class Connection(asyncio.Protocol):
         "ahead_bytes",
         "app",
         "body_began",
+        "body_left",
         "closed",
         "current",
         "deadline",
@@ -142,7 +123,9 @@ class Connection(asyncio.Protocol):
         self.timer: asyncio.TimerHandle | None = None
         self.timer_at = inf
         self.body_began = 0.0, 0
-        """When a handler began to wait for the body, and how much of it there was."""
+        """When the handler began to wait for the body, and how much of it there was."""
+        self.body_left: float | None = None
+        """When it last stopped waiting."""
 
         # Flow
         self.reading = True
@@ -251,6 +234,7 @@ class Connection(asyncio.Protocol):
 
     def _begin(self, exchange: HttpExchange) -> None:
         self.current = exchange
+        self.body_left = None
         self.phase = RUNNING
         self.deadline = inf
         if self.shared.draining:
@@ -298,8 +282,14 @@ class Connection(asyncio.Protocol):
                 self.send(CONTINUE)
         self.ahead_bytes = 0
         self._resume_reading()
-        self.body_began = self.loop.time(), exchange.received_bytes
-        self._watch(BODY, self.limits.body_timeout_s)
+        now = self.loop.time()
+        if self.body_left is None:
+            self.body_began = now, exchange.received_bytes
+        else:  # what the handler did between two pieces is not the client's time
+            self.body_began = self.body_began[0] + now - self.body_left, self.body_began[1]
+        self.phase = BODY
+        self._expect_body()
+        self._arm(self.deadline)
 
     def _expect_body(self) -> None:
         """More of it must come in time, and all of it not too slowly: else one byte a minute would hold the rest."""
@@ -310,6 +300,7 @@ class Connection(asyncio.Protocol):
 
     def body_came(self) -> None:
         if self.phase is BODY:
+            self.body_left = self.loop.time()
             self.phase = RUNNING
             self.deadline = inf
 

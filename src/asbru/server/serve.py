@@ -3,7 +3,8 @@
 uvicorn contributes its configuration and its way of making a connection object for each accepted socket. Its own main
 loop (which wakes up ten times a second), its signal handlers and its shutdown (which knows no drain) stay unused.
 
-Draining, from `drain` on: the sockets stop listening, idle connections close, responses say ``connection: close``.
+Draining, from `drain` on: the sockets stop listening, idle connections are answered once more or close within a second,
+responses say ``connection: close``, and what was pipelined behind the running request is not begun.
 `stop` waits for what runs, at most ``drain_s``; then the remaining handlers are cancelled, which ends their streams
 with a valid error event; what is still there `GRACE_S` later is cut.
 """
