@@ -63,8 +63,9 @@ def main(arguments: list[str]) -> int:
         if install is None:
             print(NO_PIP, file=sys.stderr, end="")
             return 3
-        # Wheels only: building a source package would run code that no hash covers.
-        call([*install, "--require-hashes", "--only-binary", ":all:", "-r", str(LOCKS[group])])
+        # Wheels only: building a source package would run code that no hash covers. No dependencies: the lock names
+        # every package, and pip would otherwise look up extras such as google-auth[requests] again and take a newer one.
+        call([*install, "--no-deps", "--require-hashes", "--only-binary", ":all:", "-r", str(LOCKS[group])])
         call([*install, "--no-deps", "--no-build-isolation", "--editable", str(ROOT)])
     STAMP.write_text(f"{group} {wanted}\n")
     return 0
