@@ -64,7 +64,7 @@ def main(arguments: list[str]) -> int:
             print(NO_PIP, file=sys.stderr, end="")
             return 3
         # Wheels only: building a source package would run code that no hash covers. No dependencies: the lock names
-        # every package, and pip would otherwise look up extras such as google-auth[requests] again and take a newer one.
+        # every package, and pip would otherwise look up extras such as google-auth[requests] again and take newer ones.
         call([*install, "--no-deps", "--require-hashes", "--only-binary", ":all:", "-r", str(LOCKS[group])])
         call([*install, "--no-deps", "--no-build-isolation", "--editable", str(ROOT)])
     STAMP.write_text(f"{group} {wanted}\n")
