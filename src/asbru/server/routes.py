@@ -4,9 +4,9 @@ Fixed paths are one dictionary lookup, built at import over every prefix. Paths 
 prefix (a set) and their resource (a dictionary); nothing is matched by regular expression.
 
 What may not go wrong: a request that means something else must never become a paid message. The handler of messages
-also serves ``/v1/messages/{anything}``, but only for sub-paths that are spelled plainly and resemble no known
-sub-resource; every other spelling (doubled slashes, dot segments, percent-encoding, `Count_Tokens`) is a 404. Case
-matters, one trailing slash does not. HEAD is allowed wherever GET is.
+also serves ``/v1/messages/{anything}``, but only for sub-paths that are spelled plainly and hold, at any depth, nothing
+that resembles a known sub-resource; every other spelling (doubled slashes, dot segments, percent-encoding, parameters
+after a semicolon, `Count_Tokens`) is a 404. Case matters, one trailing slash does not. HEAD is allowed wherever GET is.
 """
 
 from __future__ import annotations
@@ -122,9 +122,11 @@ def _under_messages(path: bytes, rest: bytes) -> Match | None:
     head, _, tail = rest.partition(b"/")
     if head == b"batches":
         return _one_of(path, tail, BATCH, {b"cancel": BATCH_CANCEL, b"results": BATCH_RESULTS})
-    # Anything else is a message, unless it may have been meant for a sub-resource.
-    letters = head.replace(b"_", b"").replace(b"-", b"").lower()
-    if letters.startswith((b"counttoken", b"batch")) or b"%" in rest or not _is_plain(rest):
+    # Anything else is a message, unless it may have been meant for something that costs nothing.
+    letters = rest.lower().translate(None, _NO_LETTERS)
+    if b"counttoken" in letters or b"batch" in letters or not _OTHER_RESOURCES.isdisjoint(rest.lower().split(b"/")):
+        return None
+    if b"%" in rest or b";" in rest or not rest.isascii() or not _is_plain(rest):
         return None
     return Match(MESSAGES, b"/v1/messages", "")
 
@@ -162,6 +164,9 @@ def _is_plain(path: bytes) -> bool:
     return all(segment.strip(b".") for segment in path.split(b"/"))
 
 
+_NO_LETTERS = bytes(byte for byte in range(256) if byte not in range(ord("a"), ord("z") + 1))
+_OTHER_RESOURCES = frozenset({b"cancel", b"results", b"models", b"files", b"content", b"complete", b"hello", b"health"})
+"""Last parts of other routes' paths, which mean something else under messages too."""
 _PREFIX_SET = frozenset(PREFIXES)
 _FIXED: dict[bytes, Match] = {
     prefix + path: Match(route, path or b"/", "") for prefix in PREFIXES for path, route in _UNDER_PREFIXES.items()
