@@ -80,6 +80,9 @@ HEADERS_BEFORE: Final = """
 Credentials are read from {credentials} (`authorization` with the scheme Bearer). A value that begins with `sk-bf-`, and
 any value of `x-bf-vk`, is a virtual key; the master key is the operator's; anything else is the caller's own provider
 key, used for the first candidate only and only with `auth.allow_direct_keys`. Two different virtual keys are refused.
+
+Headers that are on or off (`x-asbru-dry-run`, `x-asbru-strict`, `x-bf-async`) take `true`, `1`, `false` and `0` in any
+case; any other value is refused with 400 on every route.
 """
 
 REQUEST_HEADERS: Final = {
@@ -92,10 +95,11 @@ REQUEST_HEADERS: Final = {
     "x-bf-dim-<name>": "a dimension of the record (bounded)",
     "x-bf-api-key": "pin one of the gateway's stored provider keys by its name or id",
     "x-bf-api-key-id": "the same",
-    "x-asbru-dry-run": "`true`: answer with the plan (candidates, reasons, cost range, losses) and call nobody",
+    "x-asbru-dry-run": "`true`: answer with the plan (candidates, reasons, cost range, losses) and call nobody; for "
+    "messages, token counts and completions, elsewhere refused with 400",
     "x-asbru-strict": "`true`: refuse with 400 what a provider's dialect cannot carry without loss",
-    "x-bf-async": "background jobs: not available in this version, refused with 400 when `true`",
-    "x-bf-async-id": "as `x-bf-async`",
+    "x-bf-async": "background jobs: not available in this version, refused with 400 on every route when `true`",
+    "x-bf-async-id": "as `x-bf-async`, whatever its value",
 }
 
 UPSTREAM: Final = """

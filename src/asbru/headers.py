@@ -18,7 +18,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator
 
-from asbru.errors import Headers
+from asbru.errors import GatewayError, Headers
 
 CREDENTIALS = frozenset({b"authorization", b"x-api-key", b"api-key", b"x-goog-api-key", b"x-bf-vk"})
 HOP_BY_HOP = frozenset(
@@ -86,6 +86,7 @@ REQUEST_IDS = (b"request-id", b"x-request-id", b"x-amzn-requestid", b"x-goog-req
 _SAID_BY_PROVIDER = frozenset(
     {*REQUEST_IDS, b"content-encoding", b"content-length", b"content-type", b"transfer-encoding"}
 )
+_FLAGS = {b"true": True, b"1": True, b"false": False, b"0": False}
 _EXTRA = b"x-bf-eh-"
 # What means the same to a provider of any dialect.
 _TO_ANY = frozenset({b"traceparent", b"tracestate", b"baggage", b"idempotency-key"})
@@ -233,7 +234,14 @@ class RequestHead:
         return self.text(b"x-bf-session-id") or self.text(b"x-claude-code-session-id")
 
     def flag(self, name: bytes) -> bool:
-        return name in self.said and self.said[name].lower() in (b"true", b"1")
+        """A header that is on or off, off when it is absent; raises `GatewayError` when it is neither or repeated."""
+        value = self.said.get(name)
+        if value is None:
+            return False
+        flag = _FLAGS.get(value.lower())
+        if flag is None or name in self.repeated:
+            raise GatewayError("invalid_request", f"{name.decode()}: must be true or false (or 1 or 0), once")
+        return flag
 
 
 class ResponseHead:

@@ -40,9 +40,11 @@ async def handle(exchange: Exchange, gateway: Gateway) -> None:
         match = routes.match(exchange.method, exchange.path)
         call.record.route = match.route.name
         if match.route.name in OPEN:
+            check_modes(call, match)
             await OPEN[match.route.name](call, match)
             return
         call.identify()
+        check_modes(call, match)
         gateway.budget.enter()
         try:
             await HANDLERS[match.route.name](call, match)
@@ -62,6 +64,18 @@ async def handle(exchange: Exchange, gateway: Gateway) -> None:
         call.settle()
 
 
+def check_modes(call: Call, match: Match) -> None:
+    """Refuse a dry run or a job where there is none: nothing that such a header is meant to prevent may happen."""
+    head = call.head
+    head.flag(b"x-asbru-strict")  # its value is checked where nothing is translated, too
+    for name in (b"x-bf-async", b"x-bf-async-id"):
+        if name in head.said and (name == b"x-bf-async-id" or head.flag(name)):
+            message = f"{name.decode()}: Background jobs are not available in this version"
+            raise GatewayError("invalid_request", message)
+    if head.flag(b"x-asbru-dry-run") and match.route.name not in DRY_RUNS:
+        raise GatewayError("invalid_request", "x-asbru-dry-run: There is no dry run of this route")
+
+
 async def message(call: Call, match: Match) -> None:
     """A message, a token count or a legacy completion: anything with a model in its body."""
     answer = await ask(call, match)
@@ -72,8 +86,6 @@ async def message(call: Call, match: Match) -> None:
 async def ask(call: Call, match: Match) -> Answer | None:
     """The answer of the first candidate that gives one; None when the client has been answered without asking any."""
     call.require_json()
-    if call.head.flag(b"x-bf-async") or call.head.text(b"x-bf-async-id"):
-        raise GatewayError("invalid_request", "x-bf-async: Background jobs are not available in this version")
     body = await call.body(call.gateway.config.server.max_body_bytes)
     asked = Asked(body)
     record = call.record
@@ -172,6 +184,7 @@ async def hello(call: Call, match: Match) -> None:
     await call.respond_json(200, b"{}")
 
 
+DRY_RUNS = frozenset({"messages", "count_tokens", "complete"})
 Step = Callable[[Call, Match], Awaitable[None]]
 
 OPEN: dict[str, Step] = {
