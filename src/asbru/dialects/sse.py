@@ -5,7 +5,8 @@ Lines end with CR, LF or CRLF, in any mixture; where the stream is cut into chun
 BOM, comments, and the fields ``id``, ``retry`` and unknown ones are dropped; an event without data is none; one that
 the stream ends in the middle of is none either.
 
-Contract: no I/O and no decoding. Names and data are bytes as they came, several data lines joined with ``\n``.
+Contract: no I/O and no decoding. Names and data are bytes as they came, several data lines joined with ``\n``. The work
+is linear in the bytes fed, however they are cut and whichever line endings they have.
 """
 
 from __future__ import annotations
@@ -14,13 +15,15 @@ import re
 from typing import NamedTuple
 
 DEFAULT_LIMIT_BYTES = 16_777_216
+MAX_LINES = 16_384
+"""Lines of one event that are read; no real event has more than a few."""
 
 _BOM = b"\xef\xbb\xbf"
 _blank_line = re.compile(rb"(?>\r\n|\n|\r)(?:\r\n?|\n)").search
 
 
 class SseError(ValueError):
-    """The stream cannot be read on: an event is larger than the limit."""
+    """The stream cannot be read on: an event is larger than the limit, or has too many lines."""
 
 
 class Event(NamedTuple):
@@ -37,15 +40,20 @@ class Blocks:
     head of the next one, where it means nothing.
     """
 
-    __slots__ = ("_searched", "held")
+    __slots__ = ("_plain", "_searched", "held")
 
     def __init__(self) -> None:
         self.held = bytearray()
         """The beginning of a block whose end has not come yet."""
         self._searched = 0  # no blank line begins in held before this
+        self._plain = True  # no CR was ever fed
 
     def feed(self, data: bytes) -> list[bytes]:
         """The blocks that `data` completes."""
+        # fast path: nearly all streams have LF only, and find is many times faster than a search. Each byte is looked
+        # at once for a CR: looking through all of `data` for every block would be quadratic.
+        if self._plain and b"\r" in data:
+            self._plain = False
         if self.held:
             self.held += data
             source: bytes | bytearray = self.held
@@ -53,12 +61,11 @@ class Blocks:
             source = data
         blocks: list[bytes] = []
         start = 0
-        while True:
-            end = self._end_of_block(source, max(start, self._searched))
-            if end < 0:
-                break
+        search_from = self._searched
+        end_of_block = _end_of_plain_block if self._plain else _end_of_block
+        while (end := end_of_block(source, search_from)) >= 0:
             blocks.append(bytes(source[start:end]))
-            start = self._searched = end
+            start = search_from = end
         if source is data:
             self.held += data[start:]
         else:
@@ -72,19 +79,21 @@ class Blocks:
         del self.held[:count_bytes]
         self._searched = 0
 
-    @staticmethod
-    def _end_of_block(source: bytes | bytearray, start: int) -> int:
-        """Behind the first blank line that begins at `start` or later; -1 when there is none."""
-        # fast path: nearly all streams have LF only, and find is many times faster than a search
-        if source.find(b"\r", start) < 0:
-            place = source.find(b"\n\n", start)
-            return -1 if place < 0 else place + 2
-        match = _blank_line(source, start)
-        return -1 if match is None else match.end()
+
+def _end_of_plain_block(source: bytes | bytearray, start: int) -> int:
+    """Behind the first blank line that begins at `start` or later; -1 when there is none. `source` has no CR."""
+    place = source.find(b"\n\n", start)
+    return -1 if place < 0 else place + 2
+
+
+def _end_of_block(source: bytes | bytearray, start: int) -> int:
+    """`_end_of_plain_block` for any line endings."""
+    match = _blank_line(source, start)
+    return -1 if match is None else match.end()
 
 
 class Reader:
-    """Bytes in, events out. `feed` raises `SseError` when one event takes more than `limit_bytes` of the stream."""
+    """Bytes in, events out. `feed` raises `SseError` for an event of more than `limit_bytes`, or too many lines."""
 
     __slots__ = ("_blocks", "_first", "limit_bytes")
 
@@ -117,7 +126,9 @@ class Reader:
 
 
 def parse(block: bytes) -> Event | None:
-    """The event of one block; None when it has no data. Blank lines at its head mean nothing."""
+    """The event of one block; None when it has no data. Blank lines at its head mean nothing. Raises `SseError`."""
+    if len(block) > MAX_LINES and max(block.count(b"\n"), block.count(b"\r")) > MAX_LINES:
+        raise SseError(f"an event has more than {MAX_LINES} lines")
     name = b""
     data: list[bytes] = []
     for line in block.splitlines():  # of bytes: at CR, LF and CRLF only

@@ -221,7 +221,11 @@ class Watch:
         """Note what one complete event says."""
         if self.content and b"message_" not in block and b"error" not in block:
             return
-        event = sse.parse(block)
+        try:
+            event = sse.parse(block)
+        except sse.SseError:  # too many lines: relayed, and not looked into
+            self.content = True
+            return
         if event is None:
             return
         name, data = event
