@@ -58,7 +58,7 @@ class _Counting:
         return type(self)(made)  # type: ignore[call-arg]
 
 
-class Bytes(_Counting, bytes):
+class Bytes(_Counting, bytes):  # type: ignore[misc]
     """Input that counts."""
 
     def __radd__(self, other: bytes) -> Bytes:
@@ -66,10 +66,10 @@ class Bytes(_Counting, bytes):
         return Bytes(bytes(other) + bytes(self))
 
 
-class Buffer(_Counting, bytearray):
+class Buffer(_Counting, bytearray):  # type: ignore[misc]
     """A buffer that counts. Appending to it costs what is appended; what leaves it at its head costs nothing."""
 
-    def __iadd__(self, other: Any) -> Buffer:  # type: ignore[misc,override]
+    def __iadd__(self, other: Any) -> Buffer:
         Work.done += len(other)
         super().__iadd__(bytes(other))
         return self
