@@ -21,7 +21,7 @@ from asbru.policy.retry import RetryBudget
 from asbru.policy.router import Table
 from asbru.record import Record
 from asbru.telemetry.prices import Prices
-from asbru.upstream.catalog import billed_by
+from asbru.upstream.catalog import billed_by, takes_any_key
 from asbru.upstream.providers import Upstream
 
 _RETIRE_POLL_S = 1.0
@@ -68,7 +68,7 @@ class Gateway:
         self.config = config
         self.loop = asyncio.get_running_loop()  # once, because asking costs a system call
         self.auth = Authenticator(config)
-        self.table = Table(config)
+        self.table = Table(config, takes_any_key(config.providers))
         self.upstreams = {
             name: Upstream(name, settings, self.table.providers[name].keys, config.stream, environ)
             for name, settings in config.providers.items()

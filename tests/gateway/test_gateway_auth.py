@@ -28,6 +28,7 @@ from tests.gateway.support import (
 GOOD, OFF, OLD = (f"sk-bf-{name}{'k' * 40}" for name in ("good", "off", "old"))
 NARROW = "sk-bf-narrow" + "k" * 40
 MASTER = "operators-token-of-some-length"
+VERSION = {"anthropic_version": "2023-06-01"}
 
 
 class Route(NamedTuple):
@@ -174,6 +175,58 @@ def test_a_direct_key_where_others_are_required_may_spend_nothing_of_the_gateway
                 assert (reply.status, reply.body) == (404, error_body("not_found_error"))
                 assert (a.seen[0].key, b.seen) == ("sk-ant-mine", [])
             assert [record["principal"] for record in gateway.records] == ["direct"]
+
+    run(main())
+
+
+@pytest.mark.parametrize("path", ["/v1/messages", "/v1/messages/count_tokens", "/v1/complete", "/v1/messages/batches"])
+def test_a_direct_key_alone_may_not_use_a_provider_that_checks_no_key(path: str) -> None:
+    """The sandbox takes any key, and so do local servers, whatever is configured as theirs."""
+
+    async def main() -> None:
+        async with Upstream() as a, Upstream() as local, Upstream() as bare:
+            config = guarded(a, allow_direct_keys=True)
+            config["providers"] |= {
+                "sandbox": {},
+                "second": {"like": "sandbox", "base_url": local.url, "keys": [{"value": "some"}]},
+                "vllm": {"base_url": local.url, "keys": [{"value": "EMPTY"}]},
+                "ollama": {"base_url": local.url},
+                "bare": {"dialect": "anthropic", "base_url": bare.url, "keys": []},
+            }
+            free = ("sandbox", "second", "vllm", "ollama", "bare")
+            config["models"] = {f"via-{name}": [f"{name}/m-1"] for name in free}
+            async with serving(config) as gateway:
+                mine = {"x_api_key": "any-text"}
+                for name in free:
+                    for model in (f"{name}/m-1", f"via-{name}"):
+                        body = asked(model)
+                        if path.endswith("batches"):
+                            body = {"requests": [{"custom_id": "x", "params": body}]}
+                        for more in ({}, {"x_bf_api_key": "some"}, {"x_asbru_dry_run": "true"}):
+                            if more and "dry" in next(iter(more)) and path.endswith("batches"):
+                                continue
+                            reply = await ask(gateway, body, path, **mine, **more)
+                            assert_refused(reply, 401, "authentication_error", "virtual_key_required")
+                        assert (await ask(gateway, None, f"/v1/models/{model}", **mine)).status == 401
+                shown = (await ask(gateway, None, "/v1/models?limit=1000", **mine)).json["data"]
+                assert not [model["id"] for model in shown if model["id"].startswith((*free, "via-"))]
+                for credential in (GOOD, MASTER):
+                    with_one = await ask(gateway, asked("sandbox/claude-sandbox"), x_api_key=credential, **VERSION)
+                    assert with_one.status == 200
+            assert local.seen == bare.seen == []
+
+    run(main())
+
+
+def test_a_direct_key_may_use_any_provider_of_an_open_gateway() -> None:
+    async def main() -> None:
+        async with Upstream() as a:
+            config = providers(a) | {"auth": {"allow_direct_keys": True}}
+            config["providers"]["sandbox"] = {}
+            async with serving(config) as gateway:
+                assert (
+                    await ask(gateway, asked("sandbox/claude-sandbox"), x_api_key="any-text", **VERSION)
+                ).status == 200
 
     run(main())
 

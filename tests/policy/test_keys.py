@@ -124,6 +124,8 @@ def test_a_provider_without_keys_needs_none() -> None:
     table = pool(stored())
     assert table.providers["free"].keyless
     assert not table.providers["p"].keyless
+    checks_none = Table(Config(providers={"p": Provider(keys=(stored(),)), "q": Provider(keys=(stored(),))}), {"p"})
+    assert [policy.keyless for policy in checks_none.providers.values()] == [True, False]
     key = table.choose_key("free", "any", now=NOW, rand=0.5, tried=(), cooling=NONE)
     assert key is not None
     assert key.secret is None

@@ -59,6 +59,7 @@ class ProviderPolicy(msgspec.Struct, frozen=True):
     name: str
     keys: tuple[Key, ...]
     keyless: bool
+    """It needs no key, so that any key would be let in there."""
     models: tuple[str, ...]
     """The models that the configuration itself names: listed ones, keys' aliases, allow-lists without a ``*``."""
     max_retries: int
@@ -69,8 +70,8 @@ class ProviderPolicy(msgspec.Struct, frozen=True):
         return any(key.may_serve(model) for key in self.keys)
 
 
-def compile_provider(name: str, provider: Provider) -> ProviderPolicy:
-    """Raises `ValueError` naming the entry that cannot work."""
+def compile_provider(name: str, provider: Provider, *, takes_any_key: bool = False) -> ProviderPolicy:
+    """Raises `ValueError` naming the entry that cannot work; ``takes_any_key``: what keys it has, it does not check."""
     keys = tuple(_compile(name, number, key) for number, key in enumerate(provider.keys))
     names = [key.name for key in keys]
     for index, key_name in enumerate(names):
@@ -82,7 +83,7 @@ def compile_provider(name: str, provider: Provider) -> ProviderPolicy:
     return ProviderPolicy(
         name=name,
         keys=keys or (Key(KEYLESS, _id(name, KEYLESS), None, 1.0, Patterns("*"), Patterns(()), {}),),
-        keyless=not keys,
+        keyless=takes_any_key or not keys,
         models=tuple(known),
         max_retries=provider.max_retries,
         breaker=provider.breaker,

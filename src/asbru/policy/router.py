@@ -68,9 +68,11 @@ class Table:
 
     __slots__ = ("_catalog", "_configured", "_plans", "aliases", "default_provider", "providers")
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, takes_any_key: Collection[str] = ()) -> None:
+        """``takes_any_key`` names the providers that check no key."""
         self.providers: dict[str, ProviderPolicy] = {
-            name: compile_provider(name, provider) for name, provider in config.providers.items()
+            name: compile_provider(name, provider, takes_any_key=name in takes_any_key)
+            for name, provider in config.providers.items()
         }
         self.default_provider = _default_provider(config)
         self._plans: dict[tuple[str, str, str], tuple[VirtualKeyPolicy | None, list[Target]]] = {}

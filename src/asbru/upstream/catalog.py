@@ -98,6 +98,18 @@ def known_providers() -> Mapping[str, KnownProvider]:
     return {name: msgspec.convert({"name": name, **table}, KnownProvider) for name, table in tables.items()}
 
 
+def takes_any_key(providers: Mapping[str, Provider]) -> frozenset[str]:
+    """The configured providers that are known to look at no key, whatever keys are configured for them.
+
+    People write some key for them all the same: ``EMPTY`` for vLLM, and the sandbox has one built in.
+    """
+    known = known_providers()
+    found = {name: known.get(provider.like or name) for name, provider in providers.items()}
+    return frozenset(
+        name for name, facts in found.items() if facts is not None and (facts.keyless or facts.key is not None)
+    )
+
+
 def billed_by(providers: Mapping[str, Provider]) -> dict[str, str]:
     """Configured provider -> who bills for it, as far as its name does not tell."""
     known = known_providers()
