@@ -384,6 +384,8 @@ def test_a_request_to_upgrade_is_answered_as_if_it_had_not_asked(
     [
         (b"http://h:1/a/b?c", b"GET /a/b?c "),
         (b"HTTPS://h", b"GET /? "),
+        (b"http://h?c/d", b"GET /?c/d "),
+        (b"https://[::1]:8/a", b"GET /a? "),
         (b"/a://b/c", b"GET /a://b/c? "),
         (b"/?a?b", b"GET /?a?b "),
     ],

@@ -15,6 +15,7 @@ each. So it must be known where a head begins, and llhttp is never given bytes o
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable
 
 import httptools
@@ -246,8 +247,8 @@ class RequestParser:
             exchange.keep_alive = False
         elif not self._llhttp.should_keep_alive():
             exchange.keep_alive = False
-        if not _read_target(exchange, target):
-            return GatewayError("method_not_allowed", "CONNECT is not supported", headers=[(b"allow", b"GET, POST")])
+        if (error := _read_target(exchange, target)) is not None:
+            return error
         # RFC 9112 §3.2: which of two is meant, others may judge differently.
         if b"host" in head.repeated or not (b"host" in said or exchange.is_http_1_0):
             return GatewayError("invalid_request", "A request has one Host header")
@@ -326,17 +327,18 @@ class RequestParser:
         )
 
 
-def _read_target(exchange: HttpExchange, target: bytes) -> bool:
-    """Path and query from the request line; False for CONNECT, which has neither."""
+def _read_target(exchange: HttpExchange, target: bytes) -> GatewayError | None:
+    """Set path and query from the request line; the error says why there are none."""
     if not target.startswith(b"/"):
         if exchange.method == "CONNECT":
-            return False
+            return GatewayError("method_not_allowed", "CONNECT is not supported", headers=[(b"allow", b"GET, POST")])
         if target != b"*":  # the absolute form, as sent to a proxy: http://host/path
-            below = target.partition(b"://")[2]
-            path_at, query_at = below.find(b"/"), below.find(b"?")
-            if 0 <= query_at < path_at or path_at < 0:
-                target = b"/" + (below[query_at:] if query_at >= 0 else b"")
-            else:
-                target = below[path_at:]
+            absolute = _absolute_form(target)
+            if absolute is None:
+                return GatewayError("invalid_request", "The request target must be a path or an http or https URL")
+            target = b"/" + (absolute[1] or b"").removeprefix(b"/")
     exchange.path, _, exchange.query = target.partition(b"?")
-    return True
+    return None
+
+
+_absolute_form = re.compile(rb"(?i:https?)://[^/?#@]+([/?].*)?", re.DOTALL).fullmatch

@@ -17,8 +17,8 @@ def read(raw: bytes, limits: Limits) -> ResponseHead:
 
     ``raw`` is all up to and with the first empty line; empty when the parser saw the end of a head elsewhere.
     """
-    if not raw.startswith(b"HTTP/"):
-        raise Refused("a head that does not end with the first empty line")
+    if not raw.startswith((b"HTTP/1.1 ", b"HTTP/1.0 ")):
+        raise Refused("its head does not begin with HTTP/1.1 or HTTP/1.0, or does not end with the first empty line")
     if len(raw) > limits.max_header_bytes:
         raise Refused(f"a head over {limits.max_header_bytes} bytes")
     if len(raw) > limits.max_headers * _LEAST_FIELD_BYTES and raw.count(b"\n") > limits.max_headers + 2:
