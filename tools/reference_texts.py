@@ -91,6 +91,8 @@ REQUEST_HEADERS: Final = {
     "x-claude-code-session-id": "the same, when `x-bf-session-id` is absent; it stands in the record",
     "x-claude-code-agent-id": "stands in the record",
     "x-claude-code-parent-agent-id": "stands in the record",
+    "x-request-id": "stands in the record as `client_request_id`, at most 256 characters of it",
+    "traceparent": "its trace id stands in the record as `trace_id`; goes to every provider",
     "x-bf-eh-<name>": "forward header `<name>` upstream (credentials, hop-by-hop headers and `host` never)",
     "x-bf-dim-<name>": "a dimension of the record (bounded)",
     "x-bf-api-key": "pin one of the gateway's stored provider keys by its name or id",

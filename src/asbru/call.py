@@ -100,6 +100,10 @@ class Call:
             record.agent_id = recorded(head.text(b"x-claude-code-agent-id"))
         if b"x-claude-code-parent-agent-id" in said:
             record.parent_agent_id = recorded(head.text(b"x-claude-code-parent-agent-id"))
+        if b"x-request-id" in said:
+            record.client_request_id = recorded(head.text(b"x-request-id"))
+        if b"traceparent" in said:
+            record.trace_id = head.trace_id
 
     async def body(self, limit_bytes: int) -> bytes:
         """The request's body, as `Exchange.body`; the time it takes is the client's."""
@@ -235,8 +239,11 @@ MAX_ID_CHARS = 256
 
 
 def recorded(identity: str | None) -> str | None:
-    """An id from outside, of a length that a Record may hold."""
-    return identity if identity is None else identity[:MAX_ID_CHARS]
+    """An id from outside as a Record may hold it: of limited length, without control characters."""
+    if identity is None:
+        return None
+    identity = identity[:MAX_ID_CHARS]
+    return identity if identity.isprintable() else "".join(char if char.isprintable() else "?" for char in identity)
 
 
 _UNPRINTABLE = bytes(byte if 0x20 <= byte < 0x7F else ord("?") for byte in range(256))

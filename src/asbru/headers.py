@@ -68,6 +68,8 @@ _SAID_BY_CLIENT = frozenset(
         b"x-bf-api-key",
         b"x-bf-api-key-id",
         b"x-asbru-dry-run",
+        b"x-request-id",
+        b"traceparent",
         b"x-claude-code-session-id",
         b"x-claude-code-agent-id",
         b"x-claude-code-parent-agent-id",
@@ -87,6 +89,7 @@ _SAID_BY_PROVIDER = frozenset(
     {*REQUEST_IDS, b"content-encoding", b"content-length", b"content-type", b"transfer-encoding"}
 )
 _FLAGS = {b"true": True, b"1": True, b"false": False, b"0": False}
+_TRACE_PARENT = re.compile(rb"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?:-.*)?")
 _EXTRA = b"x-bf-eh-"
 # What means the same to a provider of any dialect.
 _TO_ANY = frozenset({b"traceparent", b"tracestate", b"baggage", b"idempotency-key"})
@@ -232,6 +235,12 @@ class RequestHead:
     def session(self) -> str | None:
         """The conversation this request belongs to."""
         return self.text(b"x-bf-session-id") or self.text(b"x-claude-code-session-id")
+
+    @property
+    def trace_id(self) -> str | None:
+        """The trace that ``traceparent`` names; None when it is absent or invalid (W3C Trace Context, §3.2)."""
+        found = _TRACE_PARENT.fullmatch(self.said.get(b"traceparent", b""))
+        return None if found is None else found[1].decode("ascii")
 
     def flag(self, name: bytes) -> bool:
         """A header that is on or off, off when it is absent; raises `GatewayError` when it is neither or repeated."""

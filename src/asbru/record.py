@@ -64,4 +64,8 @@ class Record(msgspec.Struct, kw_only=True, omit_defaults=True):
     session_id: str | None = None
     agent_id: str | None = None
     parent_agent_id: str | None = None
+    client_request_id: str | None = None
+    """The client's ``x-request-id``, at most 256 characters."""
+    trace_id: str | None = None
+    """The trace id of the client's ``traceparent``, when that is valid."""
     dimensions: dict[str, str] = {}

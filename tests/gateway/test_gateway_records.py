@@ -38,6 +38,7 @@ from tests.upstream.rawserver import until
 streamed = pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
 PRICE = {"input": 3, "output": 15, "cache_read": 0.3, "cache_write_5m": 3.75, "cache_write_1h": 6}
 VIRTUAL_KEY = "sk-bf-" + "r" * 43
+TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 
 
 @streamed
@@ -63,6 +64,8 @@ def test_everything_known_of_an_exchange_that_went_well(stream: bool) -> None:
                     x_claude_code_session_id="session-1",
                     x_claude_code_agent_id="agent-1",
                     x_claude_code_parent_agent_id="agent-0",
+                    x_request_id="request-1",
+                    traceparent=f"00-{TRACE}-00f067aa0ba902b7-01",
                 )
         (record,) = gateway.records
         assert before - 1 <= record.pop("started_unix_ms") <= time.time() * 1000 + 1
@@ -94,6 +97,8 @@ def test_everything_known_of_an_exchange_that_went_well(stream: bool) -> None:
             "session_id": "session-1",
             "agent_id": "agent-1",
             "parent_agent_id": "agent-0",
+            "client_request_id": "request-1",
+            "trace_id": TRACE,
             "dimensions": {"team": "blue", "env": "test"},
         }
         assert reply.value(b"x-asbru-cost-usd") == (None if stream else f"{cost:.9f}")
@@ -438,5 +443,40 @@ def test_the_wait_before_another_try_is_not_the_gateway_s() -> None:
         upstream_ms = sum(attempt["duration_ms"] for attempt in record["attempts"])
         assert len(record["attempts"]) == 2
         assert own_ms(reply) <= record["duration_ms"] - upstream_ms - 95  # the loop's clock counts whole milliseconds
+
+    run(main())
+
+
+def test_ids_of_clients_are_bounded_and_hold_no_control_characters() -> None:
+    async def main() -> None:
+        async with Upstream(*[answers()] * 3) as a, serving(providers(a)) as gateway:
+            for request_id in ("x" * 5000, "a\x9b2Jb\xad", "plain"):
+                await ask(gateway, asked(), x_request_id=request_id)
+            assert [turn.values(b"x-request-id") for turn in a.seen][2] == [b"plain"]
+        assert [record["client_request_id"] for record in gateway.records] == ["x" * 256, "a?2Jb?", "plain"]
+
+    run(main())
+
+
+@pytest.mark.parametrize(
+    ("value", "trace"),
+    [
+        (f"00-{TRACE}-00f067aa0ba902b7-00", TRACE),
+        (f"01-{TRACE}-00f067aa0ba902b7-01-later", TRACE),
+        (f"ff-{TRACE}-00f067aa0ba902b7-01", None),
+        (f"00-{'0' * 32}-00f067aa0ba902b7-01", None),
+        (f"00-{TRACE}-{'0' * 16}-01", None),
+        (f"00-{TRACE.upper()}-00f067aa0ba902b7-01", None),
+        (f"00-{TRACE}-00f067aa0ba902b7", None),
+        ("x" * 5000, None),
+    ],
+)
+def test_only_a_valid_trace_is_recorded(value: str, trace: str | None) -> None:
+    async def main() -> None:
+        async with Upstream(answers()) as a, serving(providers(a)) as gateway:
+            await ask(gateway, asked(), traceparent=value)
+            assert a.seen[0].values(b"traceparent") == [value.encode()]
+        (record,) = gateway.records
+        assert record.get("trace_id") == trace
 
     run(main())
