@@ -105,7 +105,13 @@ async def ask(call: Call, match: Match) -> Answer | None:
         stream=asked.stream,
         message=match.route.name == "messages",
     )
-    answer = await attempts.run(call, request, targets)
+    try:
+        answer = await attempts.run(call, request, targets)
+    except (Failure, GatewayError) as error:
+        if match.route.name != "count_tokens" or not cannot_count(error, asked.model):
+            raise
+        await estimate(call, targets[0])
+        return None
     if asked.thread is not None and answer.message_id is not None:
         gateway = call.gateway  # before it is given: the client may go on, or away, at its last event
         gateway.affinity.put(answer.message_id, answer.target.provider, answer.target.model, answer.key.name)
@@ -118,11 +124,28 @@ def counts(call: Call, target: Target) -> bool:
     return codec is None or codec.counts
 
 
+def cannot_count(error: Failure | GatewayError, model: str) -> bool:
+    """Whether a count failed because its provider cannot give it: it has no such endpoint, or is down.
+
+    Errors about the request, the credential or the rate, and a model that does not exist, are the client's to see.
+    """
+    if isinstance(error, GatewayError):
+        return error.kind in _NO_COUNT
+    status = error.outcome.status
+    if status == 404 and error.answer is not None and error.answer.body is not None:
+        return model.rpartition("/")[2].encode() not in error.answer.body
+    return status in (404, 405, 408) or status >= 500
+
+
+_NO_COUNT = frozenset({"no_candidate", "upstream_invalid", "upstream_timeout", "upstream_unreachable"})
+
+
 async def estimate(call: Call, target: Target) -> None:
     """A count of tokens made here, and marked as an estimate."""
     tokens = call.gateway.estimates.tokens(target.provider, target.model, call.record.request_bytes)
     call.record.provider, call.record.served_model = target
     headers = [(b"content-type", b"application/json"), (b"x-asbru-estimate", b"true"), *call.own_headers()]
+    headers += [(b"x-asbru-attempts", tried) for tried in call.tried()]
     await call.respond(200, headers, msgspec.json.encode({"input_tokens": tokens}))
 
 
