@@ -16,9 +16,9 @@ import msgspec
 from asbru import translate
 from asbru.asked import Asked
 from asbru.call import EVENT_STREAM, Call, recorded
-from asbru.dialects import whole
+from asbru.dialects import faults, whole
 from asbru.dialects.message_stream import StreamError
-from asbru.dialects.watch import MessageFacts, Watch, message_facts
+from asbru.dialects.watch import MessageFacts, Watch, error_facts, message_facts
 from asbru.errors import GatewayError, Headers
 from asbru.headers import REQUEST_IDS, ResponseHead
 from asbru.policy import retry
@@ -131,8 +131,8 @@ class Failure(Exception):
     """One attempt that did not serve.
 
     It holds the upstream's own ``answer``, read completely, or how the connection ``broke``, or the gateway's own
-    ``error``, or, when the candidate was passed over (outcome ``skipped``), when to ask again. ``final``: no other
-    candidate would do better.
+    ``error``, or why the candidate was ``skipped`` (outcome ``skipped``) and when it is tried next. ``final``: no
+    other candidate would do better.
     """
 
     def __init__(
@@ -144,6 +144,7 @@ class Failure(Exception):
         answer: Answer | None = None,
         broke: UpstreamError | None = None,
         error: GatewayError | None = None,
+        skipped: str | None = None,
         retry_after_s: float | None = None,
     ) -> None:
         super().__init__(outcome.kind)
@@ -153,6 +154,7 @@ class Failure(Exception):
         self.answer = answer
         self.broke = broke
         self.error = error
+        self.skipped = skipped
         self.retry_after_s = retry_after_s
         self.final = False
 
@@ -191,11 +193,13 @@ async def attempt(call: Call, request: Request, target: Target, key: Key, index:
     except UpstreamError as broken:
         _close(response)
         noted.outcome = broken.kind
+        noted.error = _noted(broken.message)
         outcome = Outcome(broken.kind, own_key=own, responded=broken.responded)
         raise Failure(target, index, outcome, broke=broken) from None
     except StreamError as nonsense:
         _close(response)
         noted.outcome = "protocol"
+        noted.error = _noted(nonsense.message)
         broke = UpstreamError("protocol", nonsense.message, responded=True)
         raise Failure(target, index, Outcome("protocol", own_key=own), broke=broke) from None
     except CredentialError:
@@ -307,6 +311,7 @@ JSON: Headers = [(b"content-type", b"application/json")]
 async def _refused(answer: Answer, own: bool) -> None:
     """An error answer, read whole; raises `Failure`."""
     answer.body = await answer.response.read_all(MAX_ERROR_BYTES)
+    about_model = answer.attempt.model.encode() in answer.body if answer.attempt.model else False
     headers = answer.head.headers
     retry_after_s = retry.parse_retry_after(headers, time())
     if answer.translation is not None:
@@ -314,8 +319,29 @@ async def _refused(answer: Answer, own: bool) -> None:
         answer.status, answer.body = fault.status, fault.body
         answer.say(fault.headers)
         retry_after_s = fault.retry_after_s if fault.retry_after_s is not None else retry_after_s
-    outcome = Outcome("status", answer.status, retry_after_s, own)
-    raise Failure(answer.target, answer.index, outcome, answer=answer)
+    outcome = Outcome("status", answer.status, retry_after_s, own, about_model=about_model)
+    raise _failure(answer, outcome, error_facts(answer.body).message)
+
+
+_ACCOUNT_STATUSES = frozenset({400, 403, 429})
+
+
+def _failure(answer: Answer, outcome: Outcome, message: str | None) -> Failure:
+    """An error answer, judged by its status and, where it speaks of the account behind the key, by its message."""
+    if message is not None:
+        if outcome.status in _ACCOUNT_STATUSES and faults.says_account(message):
+            outcome = outcome._replace(status=402, about_model=False)
+        if not retry.is_callers_fault(outcome):  # the client's fault may quote the prompt
+            answer.attempt.error = _noted(message)
+    return Failure(answer.target, answer.index, outcome, answer=answer)
+
+
+_MAX_NOTED_CHARS = 300
+
+
+def _noted(message: str) -> str:
+    """Words from outside for the log and the Record: on one line, cut, and without what may be a credential."""
+    return " ".join(faults.clean(message).split())[:_MAX_NOTED_CHARS]
 
 
 def _as_asked(answer: Answer, *, streamed: bool, stream: bool) -> None:
@@ -342,7 +368,7 @@ def _error_event(answer: Answer, watch: Watch, own: bool) -> Failure:
     answer.head.say(JSON)
     answer.attempt.outcome = str(answer.status)
     answer.response.close()
-    return Failure(answer.target, answer.index, Outcome("stream_error", answer.status, None, own), answer=answer)
+    return _failure(answer, Outcome("stream_error", answer.status, None, own), error_facts(answer.body or b"").message)
 
 
 async def _until_content(call: Call, answer: Answer, own: bool) -> None:

@@ -8,8 +8,8 @@ budget, what was tried); every decision is made in `policy`.
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Collection, Sequence
+from math import ceil
 
 from asbru.attempt import Answer, Failure, Request, attempt
 from asbru.call import Call
@@ -18,8 +18,6 @@ from asbru.policy import retry
 from asbru.policy.keys import OWN_KEY, Key
 from asbru.policy.retry import Outcome, Tried
 from asbru.policy.router import Target
-
-log = logging.getLogger("asbru.attempts")
 
 SKIPPED = "skipped"
 BROKE: dict[str, str] = {
@@ -44,7 +42,7 @@ async def run(call: Call, request: Request, targets: Sequence[Target]) -> Answer
     try:
         for index, target in enumerate(targets):
             try:
-                return await _candidate(call, request, target, index, index + 1 < len(targets), failures)
+                return await _candidate(call, request, target, index, targets[index + 1 :], failures)
             except Failure as failure:
                 if failure.final:
                     break
@@ -59,7 +57,7 @@ async def run(call: Call, request: Request, targets: Sequence[Target]) -> Answer
 
 
 async def _candidate(
-    call: Call, request: Request, target: Target, index: int, more: bool, failures: list[Failure]
+    call: Call, request: Request, target: Target, index: int, later: Sequence[Target], failures: list[Failure]
 ) -> Answer:
     """Try one provider and model, on as many keys and as often as `policy.retry` allows.
 
@@ -69,18 +67,19 @@ async def _candidate(
     policy = gateway.table.providers[target.provider]
     settings = gateway.config.providers[target.provider]
     breakers = gateway.breakers
-    wait_s, probe = breakers.check(target.provider, target.model, loop.time())
+    candidate = target.provider, target.model, call.kind
+    wait_s, probe = breakers.check(*candidate, loop.time())
     if wait_s is not None:
-        failures.append(_skipped(target, index, wait_s))
+        failures.append(_skipped(target, index, "circuit open", wait_s))
         raise failures[-1]
     tried: set[str] = set()
     retries = 0
     retrying = False
     settled = False
     try:
-        key = _key(call, target, index, tried)
+        key = _key(call, target, index, tried, later)
         if key is None:
-            failures.append(_skipped(target, index, gateway.cooldowns.soonest(target.provider, loop.time())))
+            failures.append(_without_key(call, target, index))
             raise failures[-1]
         while True:
             try:
@@ -91,22 +90,26 @@ async def _candidate(
                     gateway.budget.release()
                     retrying = False
                 tried.add(key.name)
-                other = None if request.once else _key(call, target, index, tried)
+                other = None if request.once else _key(call, target, index, tried, later)
                 decision = retry.decide(
                     failure.outcome,
                     retries_used=retries,
                     max_retries=0 if request.once else policy.max_retries,
                     other_key=other is not None,
-                    next_candidate=more and not request.once,
+                    next_candidate=bool(later) and not request.once,
                     rand=gateway.rand(),
                     time_left_s=call.started + settings.timeouts.deadline_s - loop.time(),
                     budget=gateway.budget.allow(),
                 )
                 if decision.cool_s is not None and failure.outcome.own_key is False:
-                    gateway.cooldowns.cool(target.provider, key.name, loop.time(), decision.cool_s)
+                    _cool(call, target, key, failure.outcome, decision.cool_s)
                 if decision.counts:
                     settled = True
-                    breakers.failure(target.provider, target.model, probe, loop.time(), policy.breaker)
+                    noted, now = call.record.attempts[-1], loop.time()
+                    gateway.health_log.attempt_failed(target.provider, noted.outcome, noted.error or "", now)
+                    pause_s = breakers.failure(*candidate, probe, now, policy.breaker)
+                    if pause_s is not None:
+                        gateway.health_log.breaker_opened(*candidate, noted.outcome, pause_s)
                 if decision.action in ("stop", "next_candidate"):
                     failure.final = decision.action == "stop"
                     raise
@@ -122,20 +125,52 @@ async def _candidate(
                     call.waited_s += loop.time() - began
             else:
                 settled = True
-                breakers.success(target.provider, target.model)
+                open_s = breakers.success(*candidate, loop.time())
+                if open_s is not None:
+                    gateway.health_log.breaker_closed(*candidate, open_s)
                 return answer
     finally:
         if retrying:
             gateway.budget.release()
         if not settled:
-            breakers.abandon(target.provider, target.model, probe)
+            breakers.abandon(*candidate, probe)
 
 
-def _key(call: Call, target: Target, index: int, tried: Collection[str]) -> Key | None:
-    """The key to try next: the caller's own for the first target, otherwise one of the pool."""
+def _cool(call: Call, target: Target, key: Key, outcome: Outcome, cool_s: float) -> None:
+    """Do not use a stored key for a while: for the model when the answer speaks of it, otherwise at all."""
+    gateway, provider = call.gateway, target.provider
+    model = target.model if outcome.about_model else ""
+    if gateway.cooldowns.cool(provider, key.name, model, call.loop.time(), cool_s):
+        if retry.is_rejected(outcome):
+            text = call.record.attempts[-1].error or ""
+            gateway.health_log.key_rejected(provider, key.name, model, outcome.status, text, cool_s)
+        else:
+            gateway.health_log.key_limited(provider, key.name, model, cool_s)
+
+
+def _key(call: Call, target: Target, index: int, tried: Collection[str], later: Sequence[Target]) -> Key | None:
+    """The key to try next: the caller's own for the first target, otherwise one of the pool.
+
+    One on cooldown only when no target in ``later`` has a better one: then the provider's own answer is worth more than
+    a guess at it.
+    """
     if index == 0 and call.own_key is not None:
         return None if OWN_KEY in tried else call.own_key
-    return _stored_key(call, target, tried) or (None if tried else _stored_key(call, target, tried, even_cooling=True))
+    key = _stored_key(call, target, tried)
+    if key is None and not tried and not any(_stored_key(call, other, ()) for other in later):
+        return _stored_key(call, target, tried, even_cooling=True)
+    return key
+
+
+def _without_key(call: Call, target: Target, index: int) -> Failure:
+    """A candidate whose keys are all on cooldown, or may not serve it."""
+    gateway, now = call.gateway, call.loop.time()
+    names = [key.name for key in gateway.table.keys(target.provider) if key.may_serve(target.model)]
+    wait_s = gateway.cooldowns.soonest(target.provider, names, target.model, now)
+    if wait_s is None:
+        return _skipped(target, index, "no key may serve the model", None)
+    gateway.health_log.no_usable_key(target.provider, target.model, wait_s, now)
+    return _skipped(target, index, "all keys are on cooldown", wait_s)
 
 
 def _stored_key(call: Call, target: Target, tried: Collection[str], *, even_cooling: bool = False) -> Key | None:
@@ -154,9 +189,20 @@ def _stored_key(call: Call, target: Target, tried: Collection[str], *, even_cool
     )
 
 
-def _skipped(target: Target, index: int, retry_after_s: float | None) -> Failure:
+def _skipped(target: Target, index: int, reason: str, retry_after_s: float | None) -> Failure:
     """A candidate that was not tried at all."""
-    return Failure(target, index, Outcome(SKIPPED), retry_after_s=retry_after_s)
+    return Failure(target, index, Outcome(SKIPPED), skipped=reason, retry_after_s=retry_after_s)
+
+
+def _unavailable(failures: Sequence[Failure]) -> GatewayError:
+    """No candidate was tried: names each provider, why, and when it is tried next."""
+    reasons = dict.fromkeys(
+        f"{failure.target.provider} is temporarily unavailable ({failure.skipped}"
+        + (f", next try in {max(1, ceil(failure.retry_after_s))} s)" if failure.retry_after_s is not None else ")")
+        for failure in failures
+    )
+    waits_s = [failure.retry_after_s for failure in failures if failure.retry_after_s is not None]
+    return GatewayError("no_candidate", "; ".join(reasons), retry_after_s=min(waits_s, default=1.0))
 
 
 def _told(call: Call, failures: Sequence[Failure]) -> Failure | GatewayError:
@@ -164,9 +210,7 @@ def _told(call: Call, failures: Sequence[Failure]) -> Failure | GatewayError:
     attempted = [failure for failure in failures if failure.outcome.kind != SKIPPED]
     final = retry.final_error([Tried(failure.index, failure.outcome) for failure in attempted])
     if final is None:
-        waits_s = [failure.retry_after_s for failure in failures if failure.retry_after_s is not None]
-        message = "No provider that may serve this request can take it now"
-        return GatewayError("no_candidate", message, retry_after_s=min(waits_s, default=1.0))
+        return _unavailable(failures)
     failure = attempted[final.attempt]
     if final.error is None:
         return failure
@@ -174,8 +218,7 @@ def _told(call: Call, failures: Sequence[Failure]) -> Failure | GatewayError:
     if failure.error is not None:
         return failure.error
     if failure.broke is not None:
-        # The client need not know hosts and ports; the operator does.
-        log.warning("%s: %s: %s", call.request_id, provider, failure.broke.message)
+        # The client need not know hosts and ports; the operator finds them in the log and the Record.
         message = f"{provider}: {BROKE[failure.broke.kind]}"
     elif final.error == "upstream_credentials":
         message = f"{provider} refused the credentials that the gateway holds for it"

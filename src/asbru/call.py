@@ -15,6 +15,7 @@ from asbru.errors import KINDS, GatewayError, Headers, identity, render
 from asbru.gateway import Gateway
 from asbru.heartbeat import PING, Heartbeat
 from asbru.policy.auth import Principal
+from asbru.policy.health import CallKind
 from asbru.policy.keys import OWN_KEY, Key
 from asbru.policy.patterns import Patterns
 from asbru.policy.router import Target
@@ -28,6 +29,16 @@ EVENT_STREAM: Headers = [
 UNRECORDED = frozenset({"health", "health_live", "health_ready", "hello", "root"})
 """Routes that say nothing about anyone, asked by probes every few seconds."""
 CLIENT_GONE = 499  # nginx's status for a client that closed its connection first; only ever in records
+
+_KINDS: dict[str, CallKind] = {
+    "messages": "messages",
+    "count_tokens": "count_tokens",
+    "complete": "complete",
+    "model": "models",
+    **dict.fromkeys(("batches", "batch", "batch_cancel", "batch_results"), "batches"),
+    **dict.fromkeys(("files", "file", "file_content"), "files"),
+}
+"""Route -> what it calls a provider for."""
 
 _ANY, _NONE = Patterns("*"), Patterns(())
 
@@ -104,6 +115,11 @@ class Call:
             record.client_request_id = recorded(head.text(b"x-request-id"))
         if b"traceparent" in said:
             record.trace_id = head.trace_id
+
+    @property
+    def kind(self) -> CallKind:
+        """What a provider is called for."""
+        return _KINDS[self.record.route]
 
     async def body(self, limit_bytes: int) -> bytes:
         """The request's body, as `Exchange.body`; the time it takes is the client's."""

@@ -36,7 +36,7 @@ async def respond(call: Call, asked: Asked, targets: Sequence[Target]) -> None:
 
 def _candidate(call: Call, asked: Asked, target: Target, index: int) -> dict[str, object]:
     gateway, now = call.gateway, call.loop.time()
-    pause_s = gateway.breakers.peek(target.provider, target.model, now)
+    pause_s = gateway.breakers.peek(target.provider, target.model, call.kind, now)
     return {
         "provider": target.provider,
         "model": target.model,
@@ -68,7 +68,7 @@ def _keys(call: Call, target: Target, index: int) -> list[dict[str, str]]:
         {
             "name": key.name,
             "model": key.upstream_model(target.model),
-            "state": "cooling" if gateway.cooldowns.cooling(target.provider, key.name, now) else "ready",
+            "state": "cooling" if gateway.cooldowns.cooling(target.provider, key.name, target.model, now) else "ready",
         }
         for key in gateway.table.keys(target.provider)
         if key.may_serve(target.model)

@@ -20,6 +20,7 @@ from asbru.policy.health import Affinity, Breakers, Cooldowns
 from asbru.policy.retry import RetryBudget
 from asbru.policy.router import Table
 from asbru.record import Record
+from asbru.telemetry.health_log import HealthLog
 from asbru.telemetry.prices import Prices
 from asbru.upstream.catalog import billed_by, takes_any_key
 from asbru.upstream.providers import Upstream
@@ -47,6 +48,7 @@ class Gateway:
         "draining",
         "estimates",
         "fetcher",
+        "health_log",
         "loop",
         "prices",
         "rand",
@@ -80,6 +82,7 @@ class Gateway:
         self.fetcher = Fetcher(config.fetch) if config.fetch.enabled else None
         self.breakers = Breakers()
         self.cooldowns = Cooldowns()
+        self.health_log = HealthLog()
         self.affinity = Affinity()
         self.estimates = Estimates()
         self.budget = RetryBudget(config.routing.retry_budget)

@@ -29,6 +29,8 @@ class Attempt(msgspec.Struct, kw_only=True):
     key: str
     outcome: str = ""
     """The upstream's status as digits, or what went wrong in one word, such as ``connect`` or ``timeout``."""
+    error: str | None = None
+    """Why it failed, unless the client is at fault: what the provider or the connection said, masked and cut."""
     duration_ms: float = 0.0
     upstream_request_id: str | None = None
 

@@ -225,7 +225,7 @@ class Conversations:
     @pytest.mark.parametrize("status", ERRORS)
     def test_errors(self, via: Via, status: int) -> None:
         for stream in (False, True):
-            answer = via.ask(model=f"error-{status}", stream=stream)
+            answer = via.ask(model=f"errors/error-{status}", stream=stream)
             assert (answer.status_code, answer.json()["error"]["type"]) == ERRORS[status]
             assert answer.json()["request_id"] == answer.headers["x-asbru-request-id"]
             reason = "upstream_credentials" if status in (401, 402) else None

@@ -251,11 +251,11 @@ def test_a_probe_whose_client_went_away_lets_the_next_one_probe() -> None:
                 breakers = gateway.app.gateway.breakers
                 loop = asyncio.get_running_loop()
                 for _ in range(2):
-                    await until(lambda: breakers.peek("a", MODEL, loop.time()) is None)
+                    await until(lambda: breakers.peek("a", MODEL, "messages", loop.time()) is None)
                     async with await Client.open(gateway) as client:
                         await client.send(asked())
                         turn = await a.turn()
-                        assert breakers.peek("a", MODEL, loop.time()) is not None  # the probe is out
+                        assert breakers.peek("a", MODEL, "messages", loop.time()) is not None  # the probe is out
                         client.cut()
                         await turn.gone()
                         await gateway.quiet()
@@ -280,16 +280,16 @@ def test_a_client_that_leaves_while_another_s_probe_is_out_does_not_let_a_second
                 await failing.send(asked())
                 await (await a.turn()).answer(500, error_body(), (b"retry-after", b"99"))
                 assert (await failing.reply()).status == 500
-                await until(lambda: breakers.peek("a", MODEL, loop.time()) is None)
+                await until(lambda: breakers.peek("a", MODEL, "messages", loop.time()) is None)
                 await probing.send(asked())
                 probe = await a.turn()
                 old.cut()
                 await old_turn.gone()
                 await until(lambda: gateway.app.gateway.budget.in_flight == 1)
-                assert breakers.peek("a", MODEL, loop.time()) is not None
+                assert breakers.peek("a", MODEL, "messages", loop.time()) is not None
                 await probe.answer(200, MESSAGE)
                 assert (await probing.reply()).status == 200
-                assert breakers.peek("a", MODEL, loop.time()) is None
+                assert breakers.peek("a", MODEL, "messages", loop.time()) is None
 
     run(main())
 

@@ -28,6 +28,7 @@ def via() -> Iterator[Via]:
         refused=refused,
         signed={"keys": SIGNED},
         invoke=invoke,
+        invoke_errors=invoke,
         signed_invoke={**invoke, "keys": SIGNED},
     ) as made:
         yield made
@@ -133,7 +134,7 @@ class TestInvoke:
     def test_errors(self, via: Via, status: int) -> None:
         kinds = {400: (400, "invalid_request_error"), 429: (429, "rate_limit_error"), 503: (529, "overloaded_error")}
         for stream in (False, True):
-            answer = via.ask(model=f"invoke/error-{status}", stream=stream)
+            answer = via.ask(model=f"invoke_errors/error-{status}", stream=stream)
             assert (answer.status_code, answer.json()["error"]["type"]) == kinds[status]
 
     @pytest.mark.parametrize("model", ["die-mid-stream", "end-mid-stream", "error-mid-stream"])

@@ -76,6 +76,7 @@ def test_everything_known_of_an_exchange_that_went_well(stream: bool) -> None:
         tokens = {name: count for name, count in record.pop("usage").items() if count}
         assert tokens == {"input_tokens": 10, "output_tokens": 5}
         cost = (10 * 3 + 5 * 15) / 1e6
+        tried = {"model": MODEL, "error": None, "upstream_request_id": None}
         assert record.pop("cost_usd") == pytest.approx(cost)
         assert record == {
             "request_id": reply.value(b"x-asbru-request-id"),
@@ -87,8 +88,8 @@ def test_everything_known_of_an_exchange_that_went_well(stream: bool) -> None:
             "provider": "b",
             "served_model": MODEL,
             "attempts": [
-                {"provider": "a", "model": MODEL, "key": "a", "outcome": "404", "upstream_request_id": None},
-                {"provider": "b", "model": MODEL, "key": "b", "outcome": "200", "upstream_request_id": "req_theirs"},
+                {**tried, "provider": "a", "key": "a", "outcome": "404", "error": "as the upstream said it"},
+                {**tried, "provider": "b", "key": "b", "outcome": "200", "upstream_request_id": "req_theirs"},
             ],
             "stop_reason": "end_turn",
             "usage_complete": True,

@@ -302,7 +302,7 @@ def test_a_breaker_fails_fast_even_for_a_single_candidate_and_recovers(stream: b
                 assert (await ask(gateway, asked("other-model"))).status == 200
                 # After the pause one request probes; its success closes the breaker for all.
                 loop = asyncio.get_running_loop()
-                await until(lambda: gateway.app.gateway.breakers.peek("a", MODEL, loop.time()) is None)
+                await until(lambda: gateway.app.gateway.breakers.peek("a", MODEL, "messages", loop.time()) is None)
                 a.plays = [answers()] * 2
                 assert (await ask(gateway, asked())).status == 200
                 assert len(gateway.app.gateway.breakers) == 0

@@ -92,6 +92,7 @@ async def _running(there: Json, base_path: str, more: Json) -> AsyncGenerator[in
     usual = {"keys": [{"value": "sk-there"}], "max_retries": 0, "breaker": {"failures": 1_000}}
     providers = {
         "there": {**usual, "base_url": url + base_path, **there},
+        "errors": {**usual, "base_url": url + base_path, **there},  # its key may go on cooldown without harm to others
         "claude": {**usual, "dialect": "anthropic", "base_url": url, "list_models": "none"},
         **{name: {**usual, "base_url": url + base_path, **there, **settings} for name, settings in more.items()},
     }

@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from asbru.config import Breaker
-from asbru.policy.health import Affinity, Breakers, Cooldowns, Place
+from asbru.policy.health import Affinity, Breakers, CallKind, Cooldowns, Place
 
 SETTINGS = Breaker(failures=3, pause_s=1.0, max_pause_s=5.0)
-HERE = ("p", "m")
+HERE: tuple[str, str, CallKind] = ("p", "m", "messages")
 
 
 def opened(now: float = 0.0) -> Breakers:
@@ -30,7 +30,7 @@ def test_health_costs_no_entry() -> None:
     breakers = Breakers()
     for _ in range(10):
         assert breakers.check(*HERE, 0.0).wait_s is None
-        breakers.success(*HERE)
+        breakers.success(*HERE, 0.0)
         breakers.abandon(*HERE, 0)
     assert len(breakers) == 0
 
@@ -51,7 +51,7 @@ def test_a_success_in_between_starts_the_row_anew() -> None:
         if outcome == "f":
             breakers.failure(*HERE, 0, 0.0, SETTINGS)
         else:
-            breakers.success(*HERE)
+            breakers.success(*HERE, 0.0)
             assert len(breakers) == 0
     assert breakers.check(*HERE, 0.0).wait_s is None
 
@@ -69,8 +69,8 @@ def test_an_abandoned_request_neither_breaks_nor_adds_to_the_row() -> None:
 
 def test_models_and_providers_are_apart() -> None:
     breakers = opened()
-    assert breakers.check("p", "other", 0.0).wait_s is None
-    assert breakers.check("other", "m", 0.0).wait_s is None
+    assert breakers.check("p", "other", "messages", 0.0).wait_s is None
+    assert breakers.check("other", "m", "messages", 0.0).wait_s is None
     assert breakers.check(*HERE, 0.0).wait_s is not None
 
 
@@ -88,7 +88,7 @@ def test_after_the_pause_one_probe_goes() -> None:
 def test_a_probe_s_success_closes_it() -> None:
     breakers = opened()
     assert breakers.check(*HERE, 1.0).wait_s is None
-    breakers.success(*HERE)
+    breakers.success(*HERE, 0.0)
     assert len(breakers) == 0
     assert breakers.check(*HERE, 1.0).wait_s is None
     assert breakers.check(*HERE, 1.0).wait_s is None
@@ -108,7 +108,7 @@ def test_after_it_closed_the_pause_is_the_first_one_again() -> None:
     breakers = opened()
     breakers.failure(*HERE, breakers.check(*HERE, 1.0).probe, 1.0, SETTINGS)
     assert breakers.check(*HERE, 3.0).wait_s is None
-    breakers.success(*HERE)
+    breakers.success(*HERE, 0.0)
     for _ in range(3):
         breakers.failure(*HERE, 0, 4.0, SETTINGS)
     assert breakers.check(*HERE, 4.0).wait_s == 1.0
@@ -158,14 +158,14 @@ def test_a_probe_that_lost_its_slot_ends_no_other_s_but_may_still_close() -> Non
     breakers.failure(*HERE, late, 61.0, SETTINGS)
     breakers.abandon(*HERE, late)
     assert breakers.check(*HERE, 61.0) == (1.0, 0)
-    breakers.success(*HERE)
+    breakers.success(*HERE, 0.0)
     assert breakers.check(*HERE, 61.0) == (None, 0)
 
 
 def test_no_two_probes_have_one_number() -> None:
     breakers = opened()
     first = breakers.check(*HERE, 1.0).probe
-    breakers.success(*HERE)
+    breakers.success(*HERE, 0.0)
     for _ in range(SETTINGS.failures):
         breakers.failure(*HERE, 0, 2.0, SETTINGS)
     second = breakers.check(*HERE, 3.0).probe
@@ -192,12 +192,12 @@ def test_one_failure_may_be_enough_and_a_first_pause_is_never_above_the_most() -
 def test_breakers_are_bounded_and_the_oldest_goes() -> None:
     breakers = Breakers(limit=100)
     for number in range(1000):
-        breakers.failure("p", f"made-up-{number}", 0, 0.0, Breaker(failures=1))
+        breakers.failure("p", f"made-up-{number}", "messages", 0, 0.0, Breaker(failures=1))
         breakers.failure(*HERE, 0, 0.0, Breaker(failures=1))
     assert len(breakers) == 100
     assert breakers.check(*HERE, 0.0).wait_s is not None
-    assert breakers.check("p", "made-up-0", 0.0).wait_s is None
-    assert breakers.check("p", "made-up-999", 0.0).wait_s is not None
+    assert breakers.check("p", "made-up-0", "messages", 0.0).wait_s is None
+    assert breakers.check("p", "made-up-999", "messages", 0.0).wait_s is not None
 
 
 # Breakers, whatever happens
@@ -233,7 +233,7 @@ class BreakerMachine(RuleBasedStateMachine):
         probe = self.out.pop(data.draw(st.integers(0, len(self.out) - 1)))
         was_s = self.breakers.peek(*HERE, self.now)
         if end == "success":
-            self.breakers.success(*HERE)
+            self.breakers.success(*HERE, 0.0)
             assert self.breakers.peek(*HERE, self.now) is None
         elif end == "failure":
             self.breakers.failure(*HERE, probe, self.now, SETTINGS)
@@ -265,42 +265,78 @@ TestBreakerMachine = BreakerMachine.TestCase
 def test_a_key_rests_for_as_long_as_it_was_told() -> None:
     cooldowns = Cooldowns()
     assert not cooldowns
-    cooldowns.cool("p", "a", 100.0, 5.0)
+    cooldowns.cool("p", "a", "", 100.0, 5.0)
     assert cooldowns
-    assert cooldowns.cooling("p", "a", 104.999)
-    assert not cooldowns.cooling("p", "b", 104.0)
-    assert not cooldowns.cooling("q", "a", 104.0)
-    assert not cooldowns.cooling("p", "a", 105.0)
+    assert cooldowns.cooling("p", "a", "", 104.999)
+    assert not cooldowns.cooling("p", "b", "", 104.0)
+    assert not cooldowns.cooling("q", "a", "", 104.0)
+    assert not cooldowns.cooling("p", "a", "", 105.0)
     assert not cooldowns, "a rest that is over leaves nothing behind"
 
 
 @pytest.mark.parametrize(("first", "second", "ends"), [(10, 5, 10), (5, 10, 10), (5, 5, 5)])
 def test_the_longer_rest_counts(first: float, second: float, ends: float) -> None:
     cooldowns = Cooldowns()
-    cooldowns.cool("p", "a", 0.0, first)
-    cooldowns.cool("p", "a", 0.0, second)
-    assert cooldowns.cooling("p", "a", ends - 0.001)
-    assert not cooldowns.cooling("p", "a", ends)
+    cooldowns.cool("p", "a", "", 0.0, first)
+    cooldowns.cool("p", "a", "", 0.0, second)
+    assert cooldowns.cooling("p", "a", "", ends - 0.001)
+    assert not cooldowns.cooling("p", "a", "", ends)
 
 
 def test_the_soonest_is_back_first() -> None:
     cooldowns = Cooldowns()
-    assert cooldowns.soonest("p", 0.0) is None
+    assert cooldowns.soonest("p", "abc", "", 0.0) is None
     for key, seconds in (("a", 30.0), ("b", 10.0), ("c", 20.0)):
-        cooldowns.cool("p", key, 0.0, seconds)
-    cooldowns.cool("q", "a", 0.0, 1.0)
-    assert cooldowns.soonest("p", 4.0) == 6.0
-    assert cooldowns.soonest("p", 12.0) == 8.0
-    assert cooldowns.soonest("p", 30.0) is None
+        cooldowns.cool("p", key, "", 0.0, seconds)
+    cooldowns.cool("q", "a", "", 0.0, 1.0)
+    assert cooldowns.soonest("p", "abc", "", 4.0) == 6.0
+    assert cooldowns.soonest("p", "abc", "", 12.0) == 8.0
+    assert cooldowns.soonest("p", "abc", "", 30.0) is None
 
 
 def test_cooldowns_are_bounded() -> None:
     cooldowns = Cooldowns(limit=10)
     for number in range(100):
-        cooldowns.cool("p", f"key-{number}", 0.0, 100.0)
+        cooldowns.cool("p", f"key-{number}", "", 0.0, 100.0)
     assert len(cooldowns) == 10
-    assert cooldowns.cooling("p", "key-99", 1.0)
-    assert not cooldowns.cooling("p", "key-0", 1.0)
+    assert cooldowns.cooling("p", "key-99", "", 1.0)
+    assert not cooldowns.cooling("p", "key-0", "", 1.0)
+
+
+def test_a_cooldown_of_a_model_is_the_models_alone() -> None:
+    cooldowns = Cooldowns()
+    assert cooldowns.cool("p", "a", "m", 0.0, 10.0)
+    assert cooldowns.cooling("p", "a", "m", 1.0)
+    assert not cooldowns.cooling("p", "a", "other", 1.0)
+    assert not cooldowns.cooling("p", "a", "", 1.0)
+    cooldowns.cool("p", "a", "", 0.0, 20.0)
+    assert cooldowns.cooling("p", "a", "other", 1.0), "one of the whole key is every model's"
+    assert cooldowns.soonest("p", "a", "m", 1.0) == 19.0, "both must have ended"
+
+
+def test_a_cooldown_says_whether_the_key_was_in_use() -> None:
+    cooldowns = Cooldowns()
+    assert cooldowns.cool("p", "a", "", 0.0, 10.0)
+    assert not cooldowns.cool("p", "a", "", 5.0, 10.0)
+    assert cooldowns.cool("p", "a", "", 15.0, 10.0)
+
+
+def test_kinds_of_call_fail_apart() -> None:
+    breakers = Breakers()
+    for _ in range(SETTINGS.failures):
+        breakers.failure("p", "m", "count_tokens", 0, 0.0, SETTINGS)
+    assert breakers.check("p", "m", "count_tokens", 0.0).wait_s is not None
+    assert breakers.check("p", "m", "messages", 0.0).wait_s is None
+
+
+def test_opening_and_closing_are_told_once() -> None:
+    breakers = Breakers()
+    pauses_s = [breakers.failure(*HERE, 0, 2.0, SETTINGS) for _ in range(SETTINGS.failures + 1)]
+    assert pauses_s == [None, None, 1.0, None]
+    probe = breakers.check(*HERE, 3.0).probe
+    assert breakers.failure(*HERE, probe, 3.0, SETTINGS) is None, "it was open already"
+    assert breakers.success(*HERE, 10.0) == 8.0
+    assert breakers.success(*HERE, 10.0) is None
 
 
 # Affinity

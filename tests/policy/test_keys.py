@@ -73,7 +73,7 @@ def chosen(
 def cooled(*names: str) -> Cooldowns:
     cooldowns = Cooldowns()
     for name in names:
-        cooldowns.cool("p", name, NOW - 1, 10)
+        cooldowns.cool("p", name, "", NOW - 1, 10)
     return cooldowns
 
 
@@ -286,7 +286,7 @@ def test_the_chosen_key_may_serve_and_none_means_that_none_may(
     name = chosen(table, model, rand=rand, tried=tried, cooling=cooled(*resting))
     assert name in usable if usable else name is None
     elsewhere = Cooldowns()
-    elsewhere.cool("q", "key-1", NOW, 10)  # takes the general case, and means nothing to this provider
+    elsewhere.cool("q", "key-1", "", NOW, 10)  # takes the general case, and means nothing to this provider
     assert chosen(table, model, rand=rand, tried=tried, cooling=elsewhere) == chosen(
         table, model, rand=rand, tried=tried
     )

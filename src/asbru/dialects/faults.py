@@ -41,6 +41,18 @@ _CREDENTIALS = re.compile(
     re.VERBOSE,
 )
 
+_ACCOUNT = re.compile(
+    r"credit balance is too low|reached your specified (?:API )?usage limits?"
+    r"|(?:organization|workspace|account)(?: \S+)? (?:has been|is|was)"
+    r" (?:disabled|suspended|deactivated|restricted|not active|terminated)"
+    r"|insufficient[_ ](?:quota|balance|credits?|funds)|billing_(?:hard_limit_reached|not_active)"
+    r"|used all available credits|spend(?:ing)? limit (?:has been )?(?:reached|exceeded)|account_deactivated"
+    r"|API key (?:not valid|expired)|API_KEY_INVALID",
+    re.IGNORECASE,
+)
+# Not "exceeded your current quota": Gemini says so of a rate limit, OpenAI beside the code insufficient_quota.
+_ACCOUNT_CHARS = 500
+
 _NUMBER = r"(\d[\d,]{0,14})"
 # Pattern, and what its numbers (#) are: most, asked (in all), prompt, output.
 _TOO_LONG_SAYINGS = (
@@ -105,6 +117,14 @@ def too_long(message: str, asked_tokens: int | None = None, most_tokens: int | N
 def says_too_long(message: str) -> bool:
     """Whether these words say that the prompt does not fit."""
     return bool(_counts(message)) or _TOO_LONG_WORDS.search(message, 0, 2 * MAX_MESSAGE_CHARS) is not None
+
+
+def says_account(message: str) -> bool:
+    """Whether these words are about the account behind the key (no credit, a limit reached, disabled).
+
+    Such an error is not the client's, whatever its status: another key may serve the same request.
+    """
+    return _ACCOUNT.search(message, 0, _ACCOUNT_CHARS) is not None
 
 
 def _counts(message: str) -> dict[str, int]:

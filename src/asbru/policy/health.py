@@ -3,7 +3,8 @@
 All of it is in memory, bounded (the least recently touched goes first) and driven from outside: ``now`` is in monotonic
 seconds.
 
-`Breakers`, one per provider and model, and only for those that fail, so that health costs one dict lookup:
+`Breakers`, one per provider, model and kind of call, and only for those that fail, so that health costs one dict
+lookup. Kinds fail apart: a host whose token counting is broken still serves messages.
 
     closed     failures in a row are counted; at ``settings.failures`` it opens. A success forgets everything.
     open       nothing goes there until the pause is over: ``pause_s``, doubling with each failed probe to
@@ -19,7 +20,8 @@ stream), by `failure` (as often as the retry decision says that it counts) or by
 refused credentials are none of a breaker's business: they end in `abandon`. A provider's only candidate has a breaker
 like any other: it fails fast instead of making every request wait for the same time-out.
 
-`Cooldowns`, one per key: what a 429 or a refused credential puts a key to rest for. It ends with time alone.
+`Cooldowns`, one per key, or per key and model when the provider's answer speaks of the model: how long a 429 or a
+refused credential keeps the key from being used. It ends with time alone.
 
 `Affinity`: message id -> where its thread lives, since only that key's workspace has it (contract/gateway.md §9).
 """
@@ -27,12 +29,16 @@ like any other: it fails fast instead of making every request wait for the same 
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import Generic, NamedTuple, TypeVar
+from collections.abc import Iterable
+from typing import Generic, Literal, NamedTuple, TypeVar
 
 from asbru import config
 
 K = TypeVar("K")
 V = TypeVar("V")
+
+CallKind = Literal["messages", "count_tokens", "complete", "models", "batches", "files"]
+"""What a provider is called for. Each kind of call fails and recovers by itself."""
 
 _MAX_PROBE_S = 60.0
 
@@ -64,11 +70,13 @@ _GO = Turn(None)
 
 
 class _Breaker:
-    """The breaker of one provider and model that has failed lately. It is open while ``pause_s`` is not 0."""
+    """The breaker of one candidate that has failed lately. It is open while ``pause_s`` is not 0."""
 
-    __slots__ = ("failures", "open_until", "pause_s", "probe", "probe_until")
+    __slots__ = ("failures", "open_until", "opened_at", "pause_s", "probe", "probe_until")
 
     def __init__(self) -> None:
+        self.opened_at = 0.0
+        """When it opened; means nothing while closed."""
         self.failures = 0
         """In a row, while closed."""
         self.pause_s = 0.0
@@ -97,7 +105,7 @@ class Breakers:
     __slots__ = ("_failing", "_probes")
 
     def __init__(self, limit: int = 10_000) -> None:
-        self._failing: Recent[tuple[str, str], _Breaker] = Recent(limit)
+        self._failing: Recent[tuple[str, str, CallKind], _Breaker] = Recent(limit)
         self._probes = 0
         """How many there have been, of all candidates: no two have one number."""
 
@@ -105,9 +113,9 @@ class Breakers:
         """How many candidates failed lately."""
         return len(self._failing)
 
-    def check(self, provider: str, model: str, now: float) -> Turn:
+    def check(self, provider: str, model: str, call: CallKind, now: float) -> Turn:
         """Whether a request may go, and if so, whether as the probe."""
-        breaker = self._failing.get((provider, model))
+        breaker = self._failing.get((provider, model, call))
         if breaker is None:
             return _GO
         wait_s = breaker.wait_s(now)
@@ -120,69 +128,87 @@ class Breakers:
         breaker.probe_until = now + _MAX_PROBE_S
         return Turn(None, breaker.probe)
 
-    def peek(self, provider: str, model: str, now: float) -> float | None:
+    def peek(self, provider: str, model: str, call: CallKind, now: float) -> float | None:
         """The wait that `check` would say, for lists and dry runs: takes no probe's slot."""
-        breaker = self._failing.get((provider, model))
+        breaker = self._failing.get((provider, model, call))
         return None if breaker is None else breaker.wait_s(now)
 
-    def success(self, provider: str, model: str) -> None:
-        """It answered: closed, and nothing held against it."""
-        self._failing.pop((provider, model), None)
+    def success(self, provider: str, model: str, call: CallKind, now: float) -> float | None:
+        """It answered: closed, and nothing held against it. For how long it had been open; None when it was closed."""
+        breaker = self._failing.pop((provider, model, call), None)
+        return now - breaker.opened_at if breaker is not None and breaker.pause_s else None
 
-    def failure(self, provider: str, model: str, probe: int, now: float, settings: config.Breaker) -> None:
-        """It failed in a way that counts; ``probe`` as `check` said."""
-        key = provider, model
+    def failure(
+        self, provider: str, model: str, call: CallKind, probe: int, now: float, settings: config.Breaker
+    ) -> float | None:
+        """It failed in a way that counts; ``probe`` as `check` said. The pause when this opened it, otherwise None."""
+        key = provider, model, call
         breaker = self._failing.get(key) or _Breaker()
         self._failing[key] = breaker
         if breaker.pause_s and (not probe or probe != breaker.probe):
-            return
+            return None
         breaker.failures += 1
+        opened = not breaker.pause_s
         if breaker.pause_s:
             breaker.pause_s = min(breaker.pause_s * 2, settings.max_pause_s)
         elif breaker.failures >= settings.failures:
             breaker.pause_s = min(settings.pause_s, settings.max_pause_s)
+            breaker.opened_at = now
         else:
-            return
+            return None
         breaker.probe = 0
         breaker.open_until = now + breaker.pause_s
+        return breaker.pause_s if opened else None
 
-    def abandon(self, provider: str, model: str, probe: int) -> None:
+    def abandon(self, provider: str, model: str, call: CallKind, probe: int) -> None:
         """It ended without telling anything, as when its client went away: the probe gives its slot back."""
-        breaker = self._failing.get((provider, model))
+        breaker = self._failing.get((provider, model, call))
         if breaker is not None and breaker.probe == probe:
             breaker.probe = 0
 
 
 class Cooldowns:
-    """Keys at rest. False when there are none."""
+    """Keys that are not used for a while, for every model or for one. False when there are none."""
 
     __slots__ = ("_until",)
 
     def __init__(self, limit: int = 10_000) -> None:
-        self._until: Recent[tuple[str, str], float] = Recent(limit)
+        self._until: Recent[tuple[str, str, str], float] = Recent(limit)
 
     def __len__(self) -> int:
         return len(self._until)
 
-    def cool(self, provider: str, key: str, now: float, seconds: float) -> None:
-        """Put a key to rest; never shortens a rest it already has."""
+    def cool(self, provider: str, key: str, model: str, now: float, seconds: float) -> bool:
+        """Do not use a key for ``model``, or for any when that is "". Whether it was in use until now.
+
+        Never shortens a cooldown that has begun.
+        """
         until = now + seconds
-        self._until[provider, key] = max(until, self._until.get((provider, key), until))
+        before = self._until.get((provider, key, model), 0.0)
+        self._until[provider, key, model] = max(until, before)
+        return before <= now
 
-    def cooling(self, provider: str, key: str, now: float) -> bool:
-        """Whether the key is at rest."""
-        until = self._until.get((provider, key))
-        if until is None:
-            return False
-        if now < until:
-            return True
-        del self._until[provider, key]
-        return False
+    def cooling(self, provider: str, key: str, model: str, now: float) -> bool:
+        """Whether the key is not to be used for the model now."""
+        return self._ends(provider, key, model, now) is not None
 
-    def soonest(self, provider: str, now: float) -> float | None:
-        """Seconds until the first of the provider's resting keys is back; None when none rests."""
-        rests = [until - now for (name, _), until in self._until.items() if name == provider and until > now]
-        return min(rests, default=None)
+    def soonest(self, provider: str, keys: Iterable[str], model: str, now: float) -> float | None:
+        """Seconds until the first of these keys may be used for the model again; None when none is on cooldown."""
+        ends = (self._ends(provider, key, model, now) for key in keys)
+        return min((end - now for end in ends if end is not None), default=None)
+
+    def _ends(self, provider: str, key: str, model: str, now: float) -> float | None:
+        """When the key may be used for the model again; None: now."""
+        latest: float | None = None
+        for about in ("", model) if model else ("",):
+            until = self._until.get((provider, key, about))
+            if until is None:
+                continue
+            if now < until:
+                latest = max(until, latest or until)
+            else:
+                del self._until[provider, key, about]
+        return latest
 
 
 class Place(NamedTuple):

@@ -44,6 +44,7 @@ class Outcome(NamedTuple):
     ``kind`` is ``status`` (an error response), ``stream_error`` (an error event in a stream with a 200; ``status`` is
     that of its type) or one of `_KINDS`. ``committed``: the client already has content of this attempt.
     ``responded``: it broke after the answer had begun, so the provider has done work that a retry would repeat.
+    ``about_model``: the provider's answer speaks of the model, so that the key may still serve others.
     """
 
     kind: str
@@ -52,6 +53,7 @@ class Outcome(NamedTuple):
     own_key: bool = False
     committed: bool = False
     responded: bool = False
+    about_model: bool = False
 
 
 class Decision(NamedTuple):
@@ -210,9 +212,19 @@ def final_error(attempts: Sequence[Tried]) -> Final | None:
     return Final(index, row.error)
 
 
+def is_callers_fault(outcome: Outcome) -> bool:
+    """Whether the caller has to change the request, so that no other key or candidate would do better."""
+    return row_of(outcome) == _CALLERS_FAULT
+
+
+def is_rejected(outcome: Outcome) -> bool:
+    """Whether a stored key, or the account behind it, was refused."""
+    return row_of(outcome) == _REFUSED
+
+
 def is_verdict(outcome: Outcome) -> bool:
     """Whether the provider has said what it thinks of the request, as it would if it were asked again."""
-    return outcome.status == 404 or row_of(outcome) == _CALLERS_FAULT
+    return outcome.status == 404 or is_callers_fault(outcome)
 
 
 def parse_retry_after(headers: Sequence[tuple[bytes, bytes]], now_unix_s: float) -> float | None:

@@ -291,7 +291,7 @@ class Table:
             return keys[0] if keys[0].may_serve(model) else None
         usable = [key for key in keys if key.name not in tried and key.may_serve(model)]
         if cooling and not even_cooling:
-            usable = [key for key in usable if not cooling.cooling(provider, key.name, now)]
+            usable = [key for key in usable if not cooling.cooling(provider, key.name, model, now)]
         if session is not None and len(usable) > 1:
             return rendezvous(usable, _weight, _key_id, session)
         return weighted(usable, _weight, rand)
