@@ -61,6 +61,7 @@ class Asked:
         "model",
         "previous_message_id",
         "stream",
+        "strip_thinking",
         "thread",
     )
 
@@ -86,7 +87,9 @@ class Asked:
             if thread is not None:
                 self.thread = thread.type
                 self.previous_message_id = thread.previous_message_id
-        self._spliced: tuple[str, bytes] | None = None
+        self.strip_thinking = False
+        """The target at hand refused the signature of earlier reasoning: it is sent the conversation without any."""
+        self._spliced: tuple[str, bool, bytes] | None = None
         self.fetched: dict[Wanted, Media | Refused] = {}
         """What URLs in it led to, for targets that cannot fetch; once for all attempts."""
 
@@ -116,13 +119,15 @@ class Asked:
         must be left out; where there is none, looking for it would cost a third of what a body of 100 KB costs.
         Raises `GatewayError` when reasoning of another provider would have to be taken out of what is no conversation.
         """
-        if self._spliced is None or self._spliced[0] != model:
+        if self._spliced is None or self._spliced[:2] != (model, self.strip_thinking):
             try:
                 body = self._with_model(model)
-                self._spliced = model, foreign.without_sealed(body) if foreign_reasoning else body
+                if self.strip_thinking:
+                    body = foreign.without_thinking(body)
+                self._spliced = model, self.strip_thinking, foreign.without_sealed(body) if foreign_reasoning else body
             except splice.SpliceError as error:
                 raise GatewayError("invalid_request", str(error)) from None
-        return self._spliced[1]
+        return self._spliced[2]
 
     def _with_model(self, model: str) -> bytes:
         changes: dict[str, bytes | None] = {}
@@ -132,6 +137,13 @@ class Asked:
             changes["fallbacks"] = None
         return splice.replace(self.body, self._members, changes) if changes else self.body
 
+    def leave_out_thinking(self) -> bool:
+        """Send the target at hand no earlier reasoning from here on; False when that makes no difference."""
+        if self.strip_thinking or b"thinking" not in self.body:
+            return False
+        self.strip_thinking = True
+        return True
+
     @property
     def wrappable(self) -> splice.Members:
         """The top level of the body without what was said to the gateway and without foreign reasoning.
@@ -139,6 +151,8 @@ class Asked:
         For a host of the client's own dialect that wraps it; raises `splice.SpliceError` as `relayed` does.
         """
         body = foreign.without_sealed(self._with_model(self.model))
+        if self.strip_thinking:
+            body = foreign.without_thinking(body)
         return self._members if body is self.body else splice.split(body)
 
     @property

@@ -17,6 +17,7 @@ from asbru import translate
 from asbru.asked import Asked
 from asbru.call import EVENT_STREAM, Call, recorded
 from asbru.dialects import faults, whole
+from asbru.dialects.losses import Losses
 from asbru.dialects.message_stream import StreamError
 from asbru.dialects.watch import MessageFacts, Watch, error_facts, message_facts
 from asbru.errors import GatewayError, Headers
@@ -79,6 +80,7 @@ class Answer:
         "head",
         "index",
         "key",
+        "losses",
         "pending",
         "response",
         "status",
@@ -101,6 +103,8 @@ class Answer:
         self.pending = b""
         self.watch: Watch | None = None
         self.translation: Translation | None = None
+        self.losses: Losses | None = None
+        """What of the request was not sent to this provider; None: it was relayed with nothing left out."""
 
     @property
     def message_id(self) -> str | None:
@@ -132,7 +136,7 @@ class Failure(Exception):
 
     It holds the upstream's own ``answer``, read completely, or how the connection ``broke``, or the gateway's own
     ``error``, or why the candidate was ``skipped`` (outcome ``skipped``) and when it is tried next. ``final``: no
-    other candidate would do better.
+    other candidate would do better. ``foreign_thinking``: it refused reasoning that another provider signed.
     """
 
     def __init__(
@@ -157,6 +161,7 @@ class Failure(Exception):
         self.skipped = skipped
         self.retry_after_s = retry_after_s
         self.final = False
+        self.foreign_thinking = False
 
 
 async def attempt(call: Call, request: Request, target: Target, key: Key, index: int) -> Answer:
@@ -188,6 +193,10 @@ async def attempt(call: Call, request: Request, target: Target, key: Key, index:
         if translation is not None:
             translation.sent = translation.sent._replace(body=b"")  # the answer may last for minutes
             answer.translation = translation
+            answer.losses = translation.losses
+        if request.asked is not None and request.asked.strip_thinking:
+            answer.losses = answer.losses or Losses({})
+            answer.losses.note("dropped", "thinking.foreign", "the provider refused its signature", "messages")
         await _judge(call, request, answer, own)
         return answer
     except UpstreamError as broken:
@@ -246,6 +255,8 @@ def _outgoing(
     body: bytes | AsyncIterator[bytes] | None
     if translation is None:
         body, target, forwarded = request.body(model, key), request.target, call.head.forwarded
+        if call.required_betas:
+            forwarded = call.head.forwarded_with(call.required_betas)
     else:
         body, target = translation.sent.body, translation.sent.target
         forwarded = translation.headers + call.head.forwarded_to_any
@@ -333,7 +344,9 @@ def _failure(answer: Answer, outcome: Outcome, message: str | None) -> Failure:
             outcome = outcome._replace(status=402, about_model=False)
         if not retry.is_callers_fault(outcome):  # the client's fault may quote the prompt
             answer.attempt.error = _noted(message)
-    return Failure(answer.target, answer.index, outcome, answer=answer)
+    failure = Failure(answer.target, answer.index, outcome, answer=answer)
+    failure.foreign_thinking = outcome.status == 400 and message is not None and faults.says_foreign_thinking(message)
+    return failure
 
 
 _MAX_NOTED_CHARS = 300

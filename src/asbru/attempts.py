@@ -72,6 +72,8 @@ async def _candidate(
     if wait_s is not None:
         failures.append(_skipped(target, index, "circuit open", wait_s))
         raise failures[-1]
+    if request.asked is not None:
+        request.asked.strip_thinking = False  # what an earlier target refused, this one may have made
     tried: set[str] = set()
     retries = 0
     retrying = False
@@ -89,6 +91,8 @@ async def _candidate(
                 if retrying:
                     gateway.budget.release()
                     retrying = False
+                if failure.foreign_thinking and request.asked is not None and request.asked.leave_out_thinking():
+                    continue
                 tried.add(key.name)
                 other = None if request.once else _key(call, target, index, tried, later)
                 decision = retry.decide(

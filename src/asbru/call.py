@@ -25,7 +25,9 @@ from asbru.server.exchange import Exchange
 EVENT_STREAM: Headers = [
     (b"content-type", b"text/event-stream; charset=utf-8"),
     (b"cache-control", b"no-cache"),
+    (b"x-accel-buffering", b"no"),
 ]
+"""What every event stream of the gateway's carries; the last tells nginx not to hold it back until it is complete."""
 UNRECORDED = frozenset({"health", "health_live", "health_ready", "hello", "root"})
 """Routes that say nothing about anyone, asked by probes every few seconds."""
 CLIENT_GONE = 499  # nginx's status for a client that closed its connection first; only ever in records
@@ -65,6 +67,7 @@ class Call:
         "principal",
         "record",
         "request_id",
+        "required_betas",
         "started",
         "streaming",
         "waited_s",
@@ -89,6 +92,8 @@ class Call:
         """The caller's own provider key, for the first target only."""
         self.pin: str | None = None
         """The stored key that the request insists on, or that its thread lives at."""
+        self.required_betas: tuple[str, ...] = ()
+        """Values of ``anthropic-beta`` that the client asked for by other means, such as a decorated model name."""
         self.streaming = False
         """The response is an event stream, so that an error can still be said in it."""
         self.waited_s = 0.0

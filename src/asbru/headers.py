@@ -16,7 +16,7 @@ Facts: RFC 9110 §7.6.1 (hop-by-hop fields); contract/gateway.md §§2, 4, 5.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
 from asbru.errors import GatewayError, Headers
 
@@ -219,6 +219,11 @@ class RequestHead:
             elif name.startswith(_EXTRA) and _may_be_extra(name):
                 kept.append((name[len(_EXTRA) :], value))
         return lines(kept)
+
+    def forwarded_with(self, betas: Sequence[str]) -> bytes:
+        """``forwarded`` with these values of ``anthropic-beta``, in one line with the client's own."""
+        named = [*self.betas, *(beta for beta in betas if beta not in self.betas)]
+        return _without(self.forwarded, [b"anthropic-beta"]) + lines([(b"anthropic-beta", ",".join(named).encode())])
 
     @property
     def betas(self) -> list[str]:

@@ -21,11 +21,12 @@ from asbru import attempts, dryrun, models, relay, resources
 from asbru.asked import MAX_MODEL_CHARS, Asked
 from asbru.attempt import Answer, Failure, Request
 from asbru.call import Call
+from asbru.dialects.betas import LONG_CONTEXT as LONG_CONTEXT_BETA
 from asbru.errors import GatewayError
 from asbru.gateway import Gateway
 from asbru.policy import threads
 from asbru.policy.keys import OWN_KEY
-from asbru.policy.router import Target
+from asbru.policy.router import Target, wants_long_context
 from asbru.server import routes
 from asbru.server.exchange import Exchange
 from asbru.server.routes import Match
@@ -153,6 +154,8 @@ def plan(call: Call, asked: Asked) -> list[Target]:
     """The targets to try, in order; raises `GatewayError` when there is none the caller may use."""
     gateway = call.gateway
     targets = call.targets(asked.model, asked.fallbacks)
+    if wants_long_context(asked.model):
+        call.required_betas = (LONG_CONTEXT_BETA,)
     if asked.thread is None:
         return targets
     if asked.thread != "continue":

@@ -11,7 +11,7 @@ from collections.abc import Awaitable
 from functools import lru_cache
 
 from asbru.attempt import Answer, Failure
-from asbru.call import MAX_LOSS_CHARS, Call, header_text
+from asbru.call import EVENT_STREAM, MAX_LOSS_CHARS, Call, header_text
 from asbru.dialects import sse
 from asbru.dialects.message_stream import StreamError
 from asbru.dialects.watch import Watch, error_facts
@@ -32,13 +32,15 @@ def answer_lines(call: Call, answer: Answer, cost_usd: float | None = None) -> b
     served_by = _served_by(answer.target.provider, attempt.model)
     own = _OWN % (served_by, identity, upstream_ms, call.overhead_us(), identity, upstream_ms, attempts)
     lines = head.relayed + own
+    if head.said.get(b"content-type", b"").startswith(b"text/event-stream"):
+        lines += _unbuffered(head.relayed.lower())
     if b"request-id" not in head.said:
         theirs = attempt.upstream_request_id  # by another name, such as AWS's
         lines += b"request-id: %b\r\n" % (identity if theirs is None else theirs.encode("latin-1"))
     if answer.index:
         lines += b"x-bifrost-fallback-index: %d\r\n" % answer.index
-    if answer.translation is not None:
-        lines += b"x-asbru-loss: %b\r\n" % header_text(answer.translation.losses.header(), MAX_LOSS_CHARS)
+    if answer.losses is not None:
+        lines += b"x-asbru-loss: %b\r\n" % header_text(answer.losses.header(), MAX_LOSS_CHARS)
     if cost_usd is not None:
         lines += b"x-asbru-cost-usd: %.9f\r\n" % cost_usd
     return lines
@@ -55,13 +57,19 @@ _OWN = (
 )
 
 
+def _unbuffered(relayed: bytes) -> bytes:
+    """What an event stream tells the proxies before us, where the provider did not: hold nothing back, keep nothing."""
+    missing = [(name, value) for name, value in EVENT_STREAM[1:] if b"%b:" % name not in relayed]
+    return lines(missing)
+
+
 def _note_served(call: Call, answer: Answer) -> None:
     """Whose answer it is, in the Record; there too when a ping has already opened the stream without saying so."""
     record = call.record
     record.provider = answer.target.provider
     record.served_model = answer.attempt.model
     record.upstream_ms = answer.attempt.duration_ms
-    record.losses = [] if answer.translation is None else answer.translation.losses.named()
+    record.losses = [] if answer.losses is None else answer.losses.named()
 
 
 @lru_cache(maxsize=1024)

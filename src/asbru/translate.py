@@ -219,7 +219,7 @@ def _context(call: Call, asked: Asked, upstream: Upstream, model: str) -> Contex
         quirks=upstream.quirks,
         facts=upstream.facts(model),
         version=call.head.text(b"anthropic-version") or "2023-06-01",
-        betas=call.head.betas,
+        betas=[*call.head.betas, *call.required_betas],
         session_id=call.record.session_id,
     )
 

@@ -354,3 +354,58 @@ def test_a_dry_run_tells_what_rests_and_what_is_open() -> None:
                 assert candidate["breaker"].startswith("open")
 
     run(main())
+
+
+# Decorated names
+
+VIRTUAL_KEY = "sk-bf-" + "d" * 43
+
+
+@pytest.mark.parametrize("name", [f"{MODEL}[1m]", f"a/{MODEL}[1M]", "fast[1m]"])
+def test_a_decorated_name_is_routed_by_its_base_name_and_says_what_it_means(name: str) -> None:
+    async def main() -> None:
+        async with Upstream(answers(), answers()) as a:
+            config = {**providers(a), "models": {"fast": [f"a/{MODEL}"]}}
+            async with serving(config) as gateway:
+                reply = await ask(gateway, asked(model=name), anthropic_beta="one-1,two-2")
+                assert (reply.status, reply.value(b"x-asbru-model")) == (200, MODEL)
+                assert (await ask(gateway, asked(model=MODEL))).status == 200
+            first, second = a.seen
+            assert first.model == MODEL
+            assert first.values(b"anthropic-beta") == [b"one-1,two-2,context-1m-2025-08-07"]
+            assert second.values(b"anthropic-beta") == []
+
+    run(main())
+
+
+def test_a_beta_that_the_client_sends_itself_is_not_repeated() -> None:
+    async def main() -> None:
+        async with Upstream(answers()) as a, serving(providers(a)) as gateway:
+            await ask(gateway, asked(model=f"{MODEL}[1m]"), anthropic_beta="context-1m-2025-08-07")
+        assert a.seen[0].values(b"anthropic-beta") == [b"context-1m-2025-08-07"]
+
+    run(main())
+
+
+def test_a_decorated_name_is_allowed_by_its_base_name() -> None:
+    async def main() -> None:
+        async with Upstream(answers()) as a:
+            key = {"name": "k", "value": VIRTUAL_KEY, "providers": [{"name": "a", "models": [MODEL]}]}
+            async with serving({**providers(a), "virtual_keys": [key]}) as gateway:
+                reply = await ask(gateway, asked(model=f"a/{MODEL}[1m]"), x_bf_vk=VIRTUAL_KEY)
+                assert reply.status == 200
+                other = await ask(gateway, asked(model="a/claude-other[1m]"), x_bf_vk=VIRTUAL_KEY)
+                assert other.error == (403, "permission_error", "model_blocked")
+
+    run(main())
+
+
+def test_an_alias_with_such_a_name_is_that_alias() -> None:
+    async def main() -> None:
+        async with Upstream(answers()) as a:
+            config = {**providers(a), "models": {"big[1m]": ["a/claude-other"]}}
+            async with serving(config) as gateway:
+                assert (await ask(gateway, asked(model="big[1m]"))).status == 200
+            assert a.seen[0].model == "claude-other"
+
+    run(main())

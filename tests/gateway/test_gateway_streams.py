@@ -364,3 +364,14 @@ def test_a_legacy_completions_stream_is_relayed_unseen() -> None:
             assert a.seen[0].target == b"/v1/complete"
 
     run(main())
+
+
+@pytest.mark.parametrize("theirs", [(), ((b"cache-control", b"no-store"),)], ids=["neither", "their own"])
+def test_proxies_are_told_not_to_hold_a_stream_back(theirs: tuple[tuple[bytes, bytes], ...]) -> None:
+    async def main() -> None:
+        async with Upstream(streams(headers=[*theirs])) as a, serving(providers(a)) as gateway:
+            reply = await ask(gateway, asked(stream=True))
+        assert reply.value(b"x-accel-buffering") == "no"
+        assert reply.value(b"cache-control") == ("no-store" if theirs else "no-cache")
+
+    run(main())

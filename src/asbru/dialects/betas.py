@@ -37,6 +37,7 @@ class Betas(msgspec.Struct, frozen=True):
         return list(dict.fromkeys(sent)), lost
 
 
+LONG_CONTEXT = "context-1m-2025-08-07"
 INTERLEAVED = "interleaved-thinking-2025-05-14"
 _UP_TO_4_5 = re.compile(r"claude-(?:opus|sonnet)-4(?:-[015])?(?=[@-][0-9]{8}|-v[0-9]|$)")
 """Claude 4 to 4.5: later models interleave by themselves, and Bedrock and Vertex refuse the value for them."""
@@ -69,7 +70,7 @@ BEDROCK = Betas(
                 "computer-use-2024-10-22",
                 "computer-use-2025-01-24",
                 "computer-use-2025-11-24",
-                "context-1m-2025-08-07",
+                LONG_CONTEXT,
                 "context-management-2025-06-27",
                 "dangerous-tool-use-2026-09-03",
                 "dev-full-thinking-2025-05-14",
@@ -100,7 +101,7 @@ VERTEX = Betas(
                 "compact-2026-09-04",
                 "computer-use-2025-01-24",
                 "computer-use-2025-11-24",
-                "context-1m-2025-08-07",
+                LONG_CONTEXT,
                 "context-management-2025-06-27",
                 "dangerous-tool-use-2026-09-03",
                 _PER_TURN,

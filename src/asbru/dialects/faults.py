@@ -53,6 +53,11 @@ _ACCOUNT = re.compile(
 # Not "exceeded your current quota": Gemini says so of a rate limit, OpenAI beside the code insufficient_quota.
 _ACCOUNT_CHARS = 500
 
+_FOREIGN_THINKING = re.compile(
+    r"invalid.{0,3}signature.{0,12}thinking|thinking.{0,40}signature.{0,20}invalid|bound to a different conversation",
+    re.IGNORECASE,
+)
+
 _NUMBER = r"(\d[\d,]{0,14})"
 # Pattern, and what its numbers (#) are: most, asked (in all), prompt, output.
 _TOO_LONG_SAYINGS = (
@@ -125,6 +130,11 @@ def says_account(message: str) -> bool:
     Such an error is not the client's, whatever its status: another key may serve the same request.
     """
     return _ACCOUNT.search(message, 0, _ACCOUNT_CHARS) is not None
+
+
+def says_foreign_thinking(message: str) -> bool:
+    """Whether these words refuse a thinking block because its signature is of another provider or conversation."""
+    return _FOREIGN_THINKING.search(message, 0, _ACCOUNT_CHARS) is not None
 
 
 def _counts(message: str) -> dict[str, int]:

@@ -1,5 +1,7 @@
 """Takes what Anthropic would refuse to read out of a body that is relayed to an Anthropic-dialect provider.
 
+Some of it is known before it is sent, some only from the provider's refusal (`without_thinking`).
+
 A conversation that was answered by another provider holds thinking blocks whose signatures the gateway sealed
 (blobs.py), and its web searches and citations of web pages, whose encrypted parts bear the same mark. Only the messages
 that hold one are rewritten; every other byte stays.
@@ -34,6 +36,46 @@ def without_sealed(body: bytes) -> bytes:
         raise splice.SpliceError("messages: Input should be a valid list of messages") from error
     messages = b"[" + b",".join(message for message in kept if message) + b"]"
     return splice.replace(body, members, {"messages": messages})
+
+
+def without_thinking(body: bytes) -> bytes:
+    """The body without any reasoning in earlier turns; the same object when there is none.
+
+    For a provider that refused a signature as another's. Reasoning with a budget is switched off within a tool loop,
+    since Claude refuses to think where the turn that it continues does not begin with thinking.
+    Raises `splice.SpliceError` when the messages are not a list of objects.
+    """
+    members = splice.split(body)
+    try:
+        turns = msgspec.json.decode(members.get("messages") or b"[]", type=list[dict[str, Any]])
+        thinking = msgspec.json.decode(members.get("thinking") or b"{}", type=dict[str, Any] | None)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise splice.SpliceError("messages: Input should be a valid list of messages") from error
+    kept = [turn for turn in map(_without_reasoning, turns) if turn.get("content") != []]
+    if kept == turns:
+        return body
+    changes: dict[str, bytes | None] = {"messages": json_text.encode(kept)}
+    if (thinking or {}).get("type") == "enabled" and _continues_a_tool_call(kept):
+        changes["thinking"] = b'{"type":"disabled"}'
+    return splice.replace(body, members, changes)
+
+
+def _without_reasoning(turn: dict[str, Any]) -> dict[str, Any]:
+    content = turn.get("content")
+    if not isinstance(content, list):
+        return turn
+    kept = [block for block in content if not (isinstance(block, dict) and block.get("type") in _REASONING)]
+    return turn if len(kept) == len(content) else {**turn, "content": kept}
+
+
+def _continues_a_tool_call(turns: list[dict[str, Any]]) -> bool:
+    content = turns[-1].get("content") if turns else None
+    return isinstance(content, list) and any(
+        isinstance(block, dict) and block.get("type") == "tool_result" for block in content
+    )
+
+
+_REASONING = frozenset({"thinking", "redacted_thinking"})
 
 
 def _message(raw: bytes) -> bytes:

@@ -15,6 +15,8 @@ A model name is placed by the first of these rules that applies:
    them, otherwise the first configured one that the caller may use.
 5. ``default``: the default provider. A name is never refused for being unknown, so 404 means there is no default.
 
+A name with a client's decoration (``claude-opus-4-8[1m]``) that is no alias itself is placed by its base name.
+
 A fallback is an alias, or ``provider/model``, or a model of the first target's provider. What the caller may not use is
 left out of the plan; when nothing of the primary is left the answer is the reason for its first candidate. A key that
 has to be pinned (``x-bf-api-key``) is checked against the plan by `Table.pinned`.
@@ -22,6 +24,7 @@ has to be pinned (``x-bf-api-key``) is checked against the plan by `Table.pinned
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from operator import attrgetter
@@ -42,6 +45,9 @@ _MAX_PLANS = 1_000
 _MAX_SHOWN_CHARS = 100
 _MAX_COMPARED = 500  # the search for the nearest name takes up to 10 ms then
 
+_DECORATION = re.compile(r"\[[0-9]+[km]\]\Z", re.IGNORECASE)
+"""What Claude Code's users put behind a model's name to choose its context window."""
+
 _weight = attrgetter("weight")
 
 
@@ -53,6 +59,11 @@ class Target(NamedTuple):
 
     provider: str
     model: str
+
+
+def wants_long_context(model: str) -> bool:
+    """Whether the name's decoration asks for a context of a million tokens."""
+    return model[-4:].lower() == "[1m]"
 
 
 class Plan(NamedTuple):
@@ -140,6 +151,7 @@ class Table:
         model_blocked, provider_blocked or virtual_key_required.
         """
         _check_name(model, "model")
+        model = self.base_name(model)
         primary, rule = self._primary(model, principal, catalog, rand, session, more=not fallbacks)
         targets: list[Target] = []
         left_out: list[tuple[Target, GatewayError]] = []
@@ -148,8 +160,12 @@ class Table:
             raise left_out[0][1]
         for index, fallback in enumerate(fallbacks):
             _check_name(fallback, f"fallbacks.{index}")
-            self._admit(self._fallback(fallback, targets[0].provider), principal, targets, left_out)
+            self._admit(self._fallback(self.base_name(fallback), targets[0].provider), principal, targets, left_out)
         return Plan(targets, rule, left_out)
+
+    def base_name(self, model: str) -> str:
+        """The name without a client's decoration, unless it is an alias as it stands."""
+        return model if model in self.aliases else _DECORATION.sub("", model)
 
     def _admit(
         self,
