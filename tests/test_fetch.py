@@ -50,7 +50,7 @@ def settings(**fields: object) -> Fetch:
 async def fetched(fetch: Fetch, *urls: str, kind: Kind = "image") -> list[Media | Refused]:
     got: Got = {}
     wanted = [Wanted(kind, url) for url in urls]
-    await Fetcher(fetch).fetch(wanted, got)
+    await Fetcher(fetch, tls_context()).fetch(wanted, got)
     return [got[each] for each in wanted]
 
 
@@ -215,7 +215,7 @@ def test_the_bounds_are_of_a_request_and_not_of_a_url() -> None:
         async with RawServer(script) as server:
             wanted = [Wanted("image", f"http://127.0.0.1:{server.port}/{index}") for index in range(4)]
             got: Got = {}
-            fetcher = Fetcher(settings(max_bytes=2 * len(PNG), max_per_request=3))
+            fetcher = Fetcher(settings(max_bytes=2 * len(PNG), max_per_request=3), tls_context())
             await fetcher.fetch(wanted[:1], got)
             await fetcher.fetch(wanted[1:], got)  # as for another candidate of the same request
             await server.scripts_done()
@@ -378,7 +378,7 @@ def test_connections_are_bounded_over_all_requests() -> None:
             await line.gone()
 
         async with RawServer(counts) as server:
-            fetcher = Fetcher(settings(max_per_request=40))
+            fetcher = Fetcher(settings(max_per_request=40), tls_context())
             requests: list[Got] = [{}, {}]
             async with asyncio.TaskGroup() as group:
                 for number, got in enumerate(requests):
@@ -399,7 +399,7 @@ def test_over_tls_the_name_is_checked_although_an_address_is_connected_to(certif
             for host, trust, expected in [
                 ("127.0.0.1", context, media("image/png", PNG)),
                 ("localhost", context, insecure),  # the same address, but not in the certificate
-                ("127.0.0.1", None, insecure),
+                ("127.0.0.1", tls_context(), insecure),
             ]:
                 got: Got = {}
                 wanted = Wanted("image", f"https://{host}:{server.port}/x")

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from asbru.edge_headers import FieldRules
 from asbru.headers import CREDENTIALS, RequestHead, ResponseHead, lines, pairs
 
 NAMES = [
@@ -25,6 +26,25 @@ NAMES = [
     ),
     *(b"Authorization", b"X-Api-Key", b"api-key", b"x-goog-api-key", b"x-bf-vk", b"X-Bf-Dim-Team", b"x-bf-dim-"),
     *(b"X-Bf-Eh-X-Mine", b"x-bf-eh-", b"x-bf-eh-cookie", b"x-bf-eh-x-bf-vk", b"x-bf-other", b"X-Forwarded-For"),
+    *(
+        b"X_Api_Key",
+        b"content_length",
+        b"Transfer.Encoding",
+        b"authorization_",
+        b"X_Forwarded_For",
+        b"my_own",
+        b"x_bf_vk",
+    ),
+    *(
+        b"x-bf-eh-x_api_key",
+        b"x-bf-eh-my_own",
+        b"x-bf-eh-cf-ray",
+        b"CF-Connecting-IP",
+        b"True-Client-IP",
+        b"X-Amz-Date",
+    ),
+    *(b"CDN-Loop", b"X-LiteLLM-Api-Key", b"X-Amzn-Bedrock-Trace", b"X-Goog-IAP-JWT-Assertion", b"cf", b"cfx-ray"),
+    *(b"Strict-Transport-Security", b"alt-svc", b"Set-Cookie", b"Set-Cookie-X", b"NEL"),
     *(b"Request-Id", b"X-Request-Id", b"X-Asbru-Invented", b"x-bifrost-provider", b"Retry-After", b"Trailer"),
 ]
 VALUES = st.text(alphabet="ab1 ,;=/:\t\u00e9", max_size=10).map(lambda text: text.encode("latin-1").strip(b" \t"))
@@ -52,7 +72,15 @@ def named(fields: list[tuple[bytes, bytes, bytes, bytes]]) -> set[bytes]:
     }
 
 
+EDGE = {b"cf-ray", b"cf-connecting-ip", b"true-client-ip", b"x-amz-date", b"cdn-loop", b"x-litellm-api-key"}
+EDGE |= {b"x-goog-iap-jwt-assertion"}
+DISGUISED = {b"x_api_key", b"content_length", b"transfer.encoding", b"authorization_", b"x_forwarded_for", b"x_bf_vk"}
+OF_THE_ORIGIN = {b"strict-transport-security", b"alt-svc", b"set-cookie", b"nel"}
+
+
 def goes_upstream(name: bytes) -> bool:
+    if name in EDGE | DISGUISED:
+        return False
     return (
         bool(name) and name not in NOT_UPSTREAM and not name.startswith((b"x-bf-", b"x-asbru-", b"x-forw", b"proxy-"))
     )
@@ -91,7 +119,7 @@ def test_an_answers_head_is_what_going_through_every_field_tells(
     relayed = [
         b"%b:%b%b%b\r\n" % field
         for field in fields
-        if (name := field[0].lower()) not in HOP_BY_HOP | {b"content-length", b"proxy-authenticate"}
+        if (name := field[0].lower()) not in HOP_BY_HOP | OF_THE_ORIGIN | {b"content-length", b"proxy-authenticate"}
         and not name.startswith((b"x-asbru-", b"x-bifrost-"))
         and name not in named(fields)
     ]
@@ -143,3 +171,44 @@ def test_what_is_said_instead_takes_the_upstreams_place(name: bytes) -> None:
     head.say([(b"content-type", b"application/json")])
     assert head.relayed == b"x-more: 1\r\ncontent-type: application/json\r\n"
     assert ResponseHead.of([(b"x-more", b"1"), (b"te", b"x")]).relayed == lines([(b"x-more", b"1")])
+
+
+# One provider's own rules
+
+
+REQUEST = request(
+    [
+        (b"CF-Access-Client-Id", b" ", b"id", b""),
+        (b"cf-ray", b" ", b"1", b""),
+        (b"X-Stainless-Lang", b" ", b"js", b""),
+        (b"x-api-key", b" ", b"sk", b""),
+        (b"te", b" ", b"x", b""),
+        (b"x-bf-vk", b" ", b"vk", b""),
+        (b"traceparent", b" ", b"00", b""),
+        (b"Connection", b" ", b"via", b""),
+        (b"Via", b" ", b"1.1 a", b""),
+    ]
+)
+
+
+@pytest.mark.parametrize(
+    ("drop", "keep", "sent"),
+    [
+        ([], ["cf-access-client-id"], b"X-Stainless-Lang: js\r\ntraceparent: 00\r\nCF-Access-Client-Id: id\r\n"),
+        (["X-Stainless-*", "traceparent"], ["CF-*"], b"CF-Access-Client-Id: id\r\ncf-ray: 1\r\n"),
+        (["x-stainless-lang"], [], b"traceparent: 00\r\n"),
+        ([], ["*"], b"X-Stainless-Lang: js\r\ntraceparent: 00\r\nCF-Access-Client-Id: id\r\ncf-ray: 1\r\n"),
+    ],
+)
+def test_a_providers_rules_of_what_it_gets(drop: list[str], keep: list[str], sent: bytes) -> None:
+    head = RequestHead(REQUEST)
+    assert head.forwarded == b"X-Stainless-Lang: js\r\ntraceparent: 00\r\n"
+    assert head.forwarded_by(FieldRules(drop, keep), head.forwarded) == sent
+
+
+def test_a_providers_rules_of_what_clients_get() -> None:
+    fields = [(name, b" ", b"1", b"") for name in (b"Set-Cookie", b"alt-svc", b"X-Own", b"date", b"keep-alive")]
+    head = ResponseHead(response(fields))
+    assert head.relayed == b"X-Own: 1\r\ndate: 1\r\n"
+    head.apply(FieldRules(["x-own"], ["*"]))
+    assert head.relayed == b"date: 1\r\nSet-Cookie: 1\r\nalt-svc: 1\r\n"

@@ -17,7 +17,7 @@ SOURCE = Path(__file__).resolve().parent.parent / "src" / "asbru"
 
 # Top-level names below src/asbru, bottom first.
 LAYERS: list[set[str]] = [
-    {"__init__", "errors", "secrets", "record", "config", "headers"},
+    {"__init__", "errors", "secrets", "record", "config", "edge_headers", "headers"},
     {"dialects"},
     {"policy"},
     {"upstream"},

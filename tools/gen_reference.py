@@ -18,7 +18,7 @@ import msgspec
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from asbru import config, errors, headers
+from asbru import config, edge_headers, errors, headers
 from asbru.cli import main as cli
 from asbru.dialects import registry
 from asbru.dialects.losses import FIELDS, Fidelity
@@ -174,16 +174,17 @@ def header_tables() -> str:
         texts.UPSTREAM.format(
             credentials=names(headers.CREDENTIALS),
             hop_by_hop=names(headers.HOP_BY_HOP),
+            edge=names([*edge_headers.REQUEST_NAMES, *(each + b"*" for each in edge_headers.REQUEST_PREFIXES)]),
             dimensions=headers.MAX_DIMENSIONS,
             characters=headers.MAX_DIMENSION_CHARS,
         ),
         "## Headers that clients get",
-        texts.RESPONSE_BEFORE,
+        texts.RESPONSE_BEFORE.format(origin=names(edge_headers.RESPONSE_NAMES)),
         table(["header", "meaning"], [[code(name), meaning] for name, meaning in texts.RESPONSE_HEADERS.items()]),
     )
 
 
-def names(each: frozenset[bytes]) -> str:
+def names(each: Iterable[bytes]) -> str:
     return ", ".join(code(name.decode()) for name in sorted(each))
 
 

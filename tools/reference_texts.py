@@ -106,16 +106,23 @@ REQUEST_HEADERS: Final = {
 
 UPSTREAM: Final = """
 Every header goes to the provider as it came, except credentials ({credentials}), cookies, `host`, `content-length`,
-`content-encoding`, `accept-encoding`, `expect`, `forwarded`, `via`, `x-forwarded-*`, `x-real-ip`, `proxy-*`, hop-by-hop
-headers ({hop_by_hop}), and what is said to the gateway itself (`x-bf-*`, `x-asbru-*`). So `anthropic-version`,
-`anthropic-beta`, `idempotency-key`, `user-agent`, `x-stainless-*`, `x-claude-code-*` and all unknown ones go
-through. At most {dimensions} dimensions are kept, {characters} characters each.
+`content-encoding`, `accept-encoding`, `expect`, `proxy-*`, hop-by-hop headers ({hop_by_hop}), what is said to the
+gateway itself (`x-bf-*`, `x-asbru-*`), and what proxies, CDNs and other gateways in front of this one have added (see
+below). So `anthropic-version`, `anthropic-beta`, `idempotency-key`, `user-agent`, `x-stainless-*`, `x-claude-code-*`
+and all unknown ones go through. A header whose name is one of those that stop but for its punctuation (`x_api_key`,
+`content_length`) stops too. At most {dimensions} dimensions are kept, {characters} characters each.
+
+Headers of the hops before this one that stop: {edge}.
+
+A provider's `request_headers` name more headers that stop for it (`drop`), and those of the hops before that it gets
+all the same (`keep`), such as `cf-access-client-id` for a server behind Cloudflare Access.
 """
 
 RESPONSE_BEFORE: Final = """
 Every end-to-end header of the provider's answer goes through as it came, its `request-id`, `retry-after`,
-`anthropic-ratelimit-*` and `x-should-retry` among them; what it says as `x-asbru-*` or `x-bifrost-*` does not.
-Added are:
+`anthropic-ratelimit-*` and `x-should-retry` among them; what it says as `x-asbru-*` or `x-bifrost-*` does not, nor
+what it declares for its whole origin: `access-control-*`, {origin}. A provider's `response_headers` name more that stop
+(`drop`) and those of the origin that are relayed all the same (`keep`). Added are:
 """
 
 RESPONSE_HEADERS: Final = {

@@ -20,6 +20,7 @@ from asbru.dialects import faults, whole
 from asbru.dialects.losses import Losses
 from asbru.dialects.message_stream import StreamError
 from asbru.dialects.watch import MessageFacts, Watch, error_facts, message_facts
+from asbru.edge_headers import FieldRules
 from asbru.errors import GatewayError, Headers
 from asbru.headers import REQUEST_IDS, ResponseHead
 from asbru.policy import retry
@@ -74,6 +75,7 @@ class Answer:
     """
 
     __slots__ = (
+        "_rules",
         "attempt",
         "body",
         "facts",
@@ -89,10 +91,13 @@ class Answer:
         "watch",
     )
 
-    def __init__(self, response: Response, target: Target, key: Key, index: int, attempt: Attempt) -> None:
+    def __init__(
+        self, response: Response, target: Target, key: Key, index: int, attempt: Attempt, rules: FieldRules | None
+    ) -> None:
         self.response = response
         self.status = response.status
-        self.head = response.head
+        self._rules = rules
+        self.take_head()
         self.target = target
         self.key = key
         self.index = index
@@ -105,6 +110,12 @@ class Answer:
         self.translation: Translation | None = None
         self.losses: Losses | None = None
         """What of the request was not sent to this provider; None: it was relayed with nothing left out."""
+
+    def take_head(self) -> None:
+        """Have the response's head as it goes to the client."""
+        self.head = self.response.head
+        if self._rules is not None:
+            self.head.apply(self._rules)
 
     @property
     def message_id(self) -> str | None:
@@ -189,7 +200,7 @@ async def attempt(call: Call, request: Request, target: Target, key: Key, index:
         head, body = _outgoing(call, request, upstream, model, key, translation, method)
         response = await upstream.pool.request(head, body, deadline=deadline, method=method)
         del head, body
-        answer = Answer(response, target, key, index, noted)
+        answer = Answer(response, target, key, index, noted, upstream.response_rules)
         if translation is not None:
             translation.sent = translation.sent._replace(body=b"")  # the answer may last for minutes
             answer.translation = translation
@@ -259,7 +270,11 @@ def _outgoing(
             forwarded = call.head.forwarded_with(call.required_betas)
     else:
         body, target = translation.sent.body, translation.sent.target
-        forwarded = translation.headers + call.head.forwarded_to_any
+        forwarded = call.head.forwarded_to_any
+    if upstream.request_rules is not None:
+        forwarded = call.head.forwarded_by(upstream.request_rules, forwarded)
+    if translation is not None:
+        forwarded = translation.headers + forwarded
     length = len(body) if isinstance(body, bytes) else -1 if body is None else request.length
     if key is call.own_key:
         credential = upstream.direct_line(key.secret, call.principal.direct_header)
@@ -283,7 +298,8 @@ async def _judge(call: Call, request: Request, answer: Answer, own: bool) -> Non
         return
     if not response.inflate():
         raise UpstreamError("protocol", "the answer has a content coding that was not asked for", responded=True)
-    answer.head = response.head
+    if answer.head is not response.head:
+        answer.take_head()
     if answer.status >= 300:
         await _refused(answer, own)
     if answer.translation is not None and request.message:

@@ -241,6 +241,21 @@ class ModelFacts(Section, frozen=True):
     """It takes messages with role ``system`` in mid-conversation."""
 
 
+HeaderName = Annotated[
+    str,
+    Meta(pattern=r"^[A-Za-z0-9*][A-Za-z0-9*_-]{0,127}\Z", description="a header's name; `*` is any run of characters"),
+]
+
+
+class HeaderRules(Section, frozen=True):
+    """Exceptions from which headers go on by default: see [headers](headers.md)."""
+
+    drop: tuple[HeaderName, ...] = ()
+    """Headers that do not go on, such as ``x-stainless-*``."""
+    keep: tuple[HeaderName, ...] = ()
+    """Headers that go on although they stop by default, such as ``cf-access-client-id``."""
+
+
 Dialect = Literal["anthropic", "openai-chat", "openai-responses", "gemini", "bedrock-converse"]
 KeyHeader = Literal["x-api-key", "authorization", "api-key", "x-goog-api-key"]
 ModelList = Literal["asked", "known", "none"]
@@ -294,6 +309,10 @@ class Provider(Section, frozen=True):
     """``http://[user:password@]host:port`` of a CONNECT proxy; ``""``: none; by default HTTPS_PROXY, minus NO_PROXY."""
     tls: Tls = Tls()
     """TLS towards it."""
+    request_headers: HeaderRules = HeaderRules()
+    """Which of a client's headers it gets."""
+    response_headers: HeaderRules = HeaderRules()
+    """Which of its headers clients get."""
     breaker: Breaker = Breaker()
     """When it is left alone for a while."""
 

@@ -20,7 +20,7 @@ from urllib.parse import urljoin
 
 from asbru import config
 from asbru.dialects.by_url import Kind, Media, Refused, Wanted
-from asbru.upstream.http1 import Limits, Pool, Response, UpstreamError, tls_context
+from asbru.upstream.http1 import Limits, Pool, Response, UpstreamError
 from asbru.upstream.providers import user_agent
 from asbru.upstream.reach import Hosts, Url, admits, parse
 
@@ -73,10 +73,10 @@ class Fetcher:
 
     __slots__ = ("_admits", "_context", "_hosts", "_limits", "_places", "_settings")
 
-    def __init__(self, settings: config.Fetch, context: ssl.SSLContext | None = None) -> None:
+    def __init__(self, settings: config.Fetch, context: ssl.SSLContext) -> None:
         self._settings = settings
         self._hosts = Hosts(settings.hosts)
-        self._context = context or tls_context()
+        self._context = context
         self._admits = partial(admits, allow_private=settings.allow_private)
         within_s = settings.timeout_s
         self._limits = Limits(max_connections=1, connect_s=within_s, first_byte_s=within_s, idle_s=within_s)

@@ -23,6 +23,7 @@ from asbru.record import Record
 from asbru.telemetry.health_log import HealthLog
 from asbru.telemetry.prices import Prices
 from asbru.upstream.catalog import billed_by, takes_any_key
+from asbru.upstream.http1 import TlsContexts
 from asbru.upstream.providers import Upstream
 
 _RETIRE_POLL_S = 1.0
@@ -71,15 +72,16 @@ class Gateway:
         self.loop = asyncio.get_running_loop()  # once, because asking costs a system call
         self.auth = Authenticator(config)
         self.table = Table(config, takes_any_key(config.providers))
+        contexts = TlsContexts()
         self.upstreams = {
-            name: Upstream(name, settings, self.table.providers[name].keys, config.stream, environ)
+            name: Upstream(name, settings, self.table.providers[name].keys, config.stream, environ, contexts)
             for name, settings in config.providers.items()
         }
         self.relaying = frozenset(name for name, upstream in self.upstreams.items() if upstream.relays)
         """The providers that speak the client's own dialect, with what may go with it."""
         self.translating = len(self.relaying) < len(self.upstreams)
         """Whether any provider speaks another dialect."""
-        self.fetcher = Fetcher(config.fetch) if config.fetch.enabled else None
+        self.fetcher = Fetcher(config.fetch, contexts.of()) if config.fetch.enabled else None
         self.breakers = Breakers()
         self.cooldowns = Cooldowns()
         self.health_log = HealthLog()

@@ -1,10 +1,12 @@
 """Which headers cross the bridge, in both directions, as tables, and heads read by them.
 
 Towards the provider everything goes through as it came, except what belongs to this connection (hop-by-hop, host,
-length, encodings), what identifies the caller to the gateway (credentials, cookies) and what is said to the gateway
-itself (``x-bf-*``, ``x-asbru-*``). ``x-bf-eh-<name>`` is forwarded as ``<name>`` unless that is one of these.
+length, encodings), what identifies the caller to the gateway (credentials, cookies), what is said to the gateway
+itself (``x-bf-*``, ``x-asbru-*``), and what hops before this one have added (``edge_headers``). ``x-bf-eh-<name>`` is
+forwarded as ``<name>`` unless that is one of these. A name that is one of these but for its punctuation (``x_api_key``)
+stops too: what reads names as CGI does cannot tell the two apart.
 Towards the client every end-to-end header goes through as it came, except what only the gateway itself may say
-(``x-asbru-*``, ``x-bifrost-*``, ``access-control-*``).
+(``x-asbru-*``, ``x-bifrost-*``, ``access-control-*``) and what speaks of the upstream's whole origin.
 
 A head stays the bytes it came in: one regular expression finds the few fields that are read or do not go on, and no
 other is looked at. That takes a third of the time that going through all of them takes. What is given here has been
@@ -18,6 +20,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
+from asbru.edge_headers import REQUEST_NAMES, REQUEST_PREFIXES, RESPONSE_NAMES, FieldRules
 from asbru.errors import GatewayError, Headers
 
 CREDENTIALS = frozenset({b"authorization", b"x-api-key", b"api-key", b"x-goog-api-key", b"x-bf-vk"})
@@ -35,7 +38,7 @@ HOP_BY_HOP = frozenset(
     }
 )
 _USUAL_CONNECTION = (b"keep-alive", b"close")
-_NOT_UPSTREAM = (
+_NEVER_UPSTREAM = (
     CREDENTIALS
     | HOP_BY_HOP
     | {
@@ -45,13 +48,13 @@ _NOT_UPSTREAM = (
         b"content-encoding",  # a compressed body is inflated before it is read
         b"accept-encoding",  # replaced: see providers.head
         b"expect",
-        b"forwarded",
-        b"via",
-        b"x-real-ip",
     }
 )
-_PRIVATE_PREFIXES = (b"x-bf-", b"x-asbru-", b"x-forwarded-", b"proxy-")
-_NOT_DOWNSTREAM = HOP_BY_HOP | {b"content-length"}
+_NEVER_PREFIXES = (b"x-bf-", b"x-asbru-", b"proxy-")
+_NOT_UPSTREAM = _NEVER_UPSTREAM | REQUEST_NAMES
+_PRIVATE_PREFIXES = _NEVER_PREFIXES + REQUEST_PREFIXES
+_NEVER_DOWNSTREAM = HOP_BY_HOP | {b"content-length"}
+_NOT_DOWNSTREAM = _NEVER_DOWNSTREAM | RESPONSE_NAMES
 # What a page may read here is not the upstream's to say: see server/cors.
 _OWN_PREFIXES = (b"x-asbru-", b"x-bifrost-", b"access-control-")
 
@@ -98,8 +101,19 @@ MAX_DIMENSIONS = 16
 MAX_DIMENSION_CHARS = 128
 
 
+_odd_names = re.compile(rb"\n([a-z0-9-]*+[^:\r][^:\r]*):").findall
+"""Names with more in them than letters, digits and hyphens, in a head of lower case."""
+_punctuation = re.compile(rb"[^a-z0-9]+").sub
+
+
 def _goes_upstream(name: bytes) -> bool:
     return name not in _NOT_UPSTREAM and not name.startswith(_PRIVATE_PREFIXES)
+
+
+def _is_disguised(name: bytes) -> bool:
+    """Whether a name reads as that of a field that stops here where punctuation is not told apart."""
+    plain = _punctuation(b"-", name).strip(b"-")
+    return plain == b"content-type" or not _goes_upstream(plain)
 
 
 def _finder(names: Collection[bytes], prefixes: Collection[bytes]) -> Callable[[bytes], Iterator[re.Match[bytes]]]:
@@ -158,7 +172,8 @@ class RequestHead:
         kept: list[bytes] = []
         named: list[bytes] = []
         at = raw.find(b"\n") + 1
-        for field in _of_client(raw.lower()):
+        lower = raw.lower()
+        for field in _of_client(lower):
             name = field[1]
             start, end = field.span(2)
             if name not in _READ_AND_SENT:
@@ -183,6 +198,7 @@ class RequestHead:
         kept.append(raw[at:-2])
         self.forwarded = b"".join(kept)
         """Header lines for the upstream request, each ended with CRLF."""
+        named += filter(_is_disguised, _odd_names(lower))
         if named:
             self.forwarded = _without(self.forwarded, named)
 
@@ -224,6 +240,19 @@ class RequestHead:
         """``forwarded`` with these values of ``anthropic-beta``, in one line with the client's own."""
         named = [*self.betas, *(beta for beta in betas if beta not in self.betas)]
         return _without(self.forwarded, [b"anthropic-beta"]) + lines([(b"anthropic-beta", ",".join(named).encode())])
+
+    def forwarded_by(self, rules: FieldRules, lines: bytes) -> bytes:
+        """``lines``, `forwarded` or `forwarded_to_any`, as one provider's rules have them."""
+        named = {option for name, value in self.headers if name == b"connection" for option in _named_by(value)}
+        kept = [
+            line + b"\r\n"
+            for line in self.raw.split(b"\r\n")[1:-2]
+            if (name := line[: line.find(b":")].lower()) not in named
+            and _may_be_kept(name)
+            and not _goes_upstream(name)
+            and rules.keeps(name)
+        ]
+        return _without(lines, rules.drops) + b"".join(kept)
 
     @property
     def betas(self) -> list[str]:
@@ -305,10 +334,32 @@ class ResponseHead:
         """Tell the client these instead of what the upstream said under the same names."""
         self.relayed = _without(self.relayed, [name for name, _ in headers]) + lines(headers)
 
+    def apply(self, rules: FieldRules) -> None:
+        """Relay what one provider's rules keep, and not what they drop."""
+        kept = [
+            line + b"\r\n"
+            for line in self.raw.split(b"\r\n")[1:-2]
+            if (name := line[: line.find(b":")].lower()) in RESPONSE_NAMES and rules.keeps(name)
+        ]
+        self.relayed = _without(self.relayed, rules.drops) + b"".join(kept)
+
 
 def _may_be_extra(name: bytes) -> bool:
     sent = name[len(_EXTRA) :]
-    return bool(sent) and _goes_upstream(sent)
+    return bool(sent) and _goes_upstream(sent) and not (_odd_names(b"\n%b:" % sent) and _is_disguised(sent))
+
+
+def may_be_kept(request: bool, name: str) -> bool:
+    """Whether a provider's rules may keep this field, which may be a pattern, and whether that changes anything."""
+    field = name.lower().encode("ascii")
+    if b"*" in field:
+        return True
+    return _may_be_kept(field) and not _goes_upstream(field) if request else field in RESPONSE_NAMES
+
+
+def _may_be_kept(name: bytes) -> bool:
+    """Whether a provider's rules may have a request's field go on that stops here by default."""
+    return name not in _NEVER_UPSTREAM and not name.startswith(_NEVER_PREFIXES)
 
 
 def _named_by(connection: bytes) -> list[bytes]:
@@ -317,7 +368,7 @@ def _named_by(connection: bytes) -> list[bytes]:
     return [] if value in _USUAL_CONNECTION else [option.strip() for option in value.split(b",")]
 
 
-def _without(lines: bytes, names: Collection[bytes]) -> bytes:
+def _without(lines: bytes, names: Collection[bytes] | Callable[[bytes], bool]) -> bytes:
     """Header lines but for those of these names, which are in lower case."""
-    kept = (line for line in lines.splitlines(keepends=True) if line[: line.find(b":")].lower() not in names)
-    return b"".join(kept)
+    stops = names if callable(names) else names.__contains__
+    return b"".join(line for line in lines.splitlines(keepends=True) if not stops(line[: line.find(b":")].lower()))

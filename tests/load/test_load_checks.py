@@ -67,6 +67,17 @@ DIGEST = "0" * 64
         ("models: {fast: [sandbox/]}", "models.fast[0]", "must be provider/model, such as `sandbox/sandbox`"),
         ("models: {fast: [sandbox/a, sandbox/a]}", "models.fast[1]", "`sandbox/a` is entry [0] already"),
         ("models: {fast: ['sandbox/a*']}", "models.fast[0]", "must name one model, not a pattern"),
+        # headers
+        (
+            "providers: {sandbox: {request_headers: {keep: [x-api-key]}}}",
+            "providers.sandbox.request_headers.keep[0]",
+            "`x-api-key` is not a header that stops by default and may be kept",
+        ),
+        (
+            "providers: {sandbox: {response_headers: {keep: [server]}}}",
+            "providers.sandbox.response_headers.keep[0]",
+            "`server` is not a header that stops by default and may be kept",
+        ),
         # prices
         (
             "prices: {sandbx/a: {input: 1, output: 1}}",

@@ -13,6 +13,7 @@ from asbru.config import Aws, Provider, ProviderKey
 from asbru.secrets import Secret
 from asbru.upstream.aws import AwsCredential, needs_botocore
 from asbru.upstream.credentials import CredentialError, of_key
+from asbru.upstream.http1 import TlsContexts
 from tests.upstream.issuer import Issuer
 
 LATER = (datetime.now(UTC) + timedelta(hours=1)).strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -142,6 +143,6 @@ def test_keys_that_cannot_stand_in_a_header(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_a_configured_key_becomes_a_signer() -> None:
     key = ProviderKey(name="main", aws=Aws(access_key_id=Secret("AKIA"), secret_access_key=Secret("s")))
-    credential = of_key("bedrock", Provider(region="us-east-1"), key, {})
+    credential = of_key("bedrock", Provider(region="us-east-1"), key, {}, TlsContexts())
     assert isinstance(credential, AwsCredential)
     assert b"/us-east-1/bedrock/aws4_request" in credential.lines(b"GET", b"h", b"/", b"")

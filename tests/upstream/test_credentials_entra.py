@@ -13,6 +13,7 @@ from asbru.config import Entra
 from asbru.secrets import Secret
 from asbru.upstream.azure import EntraTokens
 from asbru.upstream.credentials import CredentialError
+from asbru.upstream.http1 import TlsContexts
 from asbru.upstream.renew import Fetched
 from tests.upstream.issuer import Issuer
 
@@ -21,7 +22,7 @@ GRANTED = b'{"token_type": "Bearer", "expires_in": 3599, "access_token": "eyJ.to
 
 
 def fetch(settings: Entra, environ: Mapping[str, str] | None = None) -> Fetched[str]:
-    return asyncio.run(EntraTokens(settings, environ or {}).fetch())
+    return asyncio.run(EntraTokens(settings, environ or {}, TlsContexts()).fetch())
 
 
 def application(issuer: Issuer, **fields: object) -> Entra:

@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from asbru.config import Google, Provider, ProviderKey
 from asbru.upstream.credentials import Bearer, CredentialError, of_key
 from asbru.upstream.google import RETRY_S, GoogleTokens
+from asbru.upstream.http1 import TlsContexts
 from asbru.upstream.renew import Fetched
 from tests.upstream.issuer import Asked, Issuer
 
@@ -115,7 +116,7 @@ def test_a_file_that_is_no_account(tmp_path: Path) -> None:
 
 def test_a_token_goes_into_the_usual_header(tmp_path: Path, private_key: str) -> None:
     async def main(key: ProviderKey) -> bytes:
-        credential = of_key("vertex", Provider(), key, {})
+        credential = of_key("vertex", Provider(), key, {}, TlsContexts())
         assert isinstance(credential, Bearer)
         try:
             await credential.ready()
@@ -131,7 +132,7 @@ def test_a_token_goes_into_the_usual_header(tmp_path: Path, private_key: str) ->
 
 def test_a_token_that_cannot_stand_in_a_header(tmp_path: Path, private_key: str) -> None:
     async def main(key: ProviderKey) -> None:
-        credential = of_key("vertex", Provider(), key, {})
+        credential = of_key("vertex", Provider(), key, {}, TlsContexts())
         assert isinstance(credential, Bearer)
         try:
             await credential.ready()

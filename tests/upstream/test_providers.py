@@ -11,12 +11,13 @@ from asbru.config import Aws, Provider, ProviderKey, Stream
 from asbru.dialects.codec import Envelope, Model
 from asbru.policy.keys import compile_provider
 from asbru.secrets import Secret
+from asbru.upstream.http1 import TlsContexts
 from asbru.upstream.providers import Upstream
 
 
 def upstream(name: str = "p", environ: Mapping[str, str] | None = None, **fields: object) -> Upstream:
     settings = Provider(**{"base_url": "http://h.example", **fields})  # type: ignore[arg-type]  # the test's own
-    return Upstream(name, settings, compile_provider(name, settings).keys, Stream(), environ or {})
+    return Upstream(name, settings, compile_provider(name, settings).keys, Stream(), environ or {}, TlsContexts())
 
 
 @pytest.mark.parametrize(

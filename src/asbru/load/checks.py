@@ -16,6 +16,7 @@ from typing import cast
 from urllib.parse import urlsplit
 
 from asbru.config import Config, Provider, VirtualKey
+from asbru.headers import may_be_kept
 from asbru.load.credentials import check_credentials
 from asbru.load.decode import Decoder
 from asbru.load.problems import Path, nearest, quoted
@@ -129,6 +130,8 @@ def _check_provider(config: Config, name: str, provider: Provider, environ: Mapp
     if provider.envelope is not None and provider.dialect != "anthropic":
         note((*path, "envelope"), "goes with the dialect `anthropic` only")
     _check_tls(provider, (*path, "tls"), note)
+    for direction in ("request", "response"):
+        _check_headers(provider, direction, (*path, f"{direction}_headers"), note)
     if provider.breaker.pause_s > provider.breaker.max_pause_s:
         note((*path, "breaker", "pause_s"), "must not be above `max_pause_s`")
     _check_keys(name, provider, (*path, "keys"), note)
@@ -217,6 +220,13 @@ def _check_tls(provider: Provider, path: Path, note: Note) -> None:
             note(path, str(error))
     if tls.client_key_file is not None and tls.client_cert_file is None:
         note((*path, "client_key_file"), "is of no use without `client_cert_file`")
+
+
+def _check_headers(provider: Provider, direction: str, path: Path, note: Note) -> None:
+    rules = provider.request_headers if direction == "request" else provider.response_headers
+    for index, name in enumerate(rules.keep):
+        if not may_be_kept(direction == "request", name):
+            note((*path, "keep", index), f"{quoted(name)} is not a header that stops by default and may be kept")
 
 
 # Models

@@ -15,7 +15,7 @@ from urllib.parse import quote, urlencode, urlsplit
 import msgspec
 
 from asbru.config import Entra
-from asbru.upstream.http1 import Limits, Origin, Pool, UpstreamError, proxy_for, tls_context
+from asbru.upstream.http1 import Limits, Origin, Pool, TlsContexts, UpstreamError, proxy_for
 from asbru.upstream.renew import CredentialError, Fetched
 
 DEFAULT_AUTHORITY = "https://login.microsoftonline.com"
@@ -49,11 +49,12 @@ class _Ask(NamedTuple):
 class EntraTokens:
     """Fetches access tokens."""
 
-    __slots__ = ("_environ", "_identity_host", "_settings")
+    __slots__ = ("_contexts", "_environ", "_identity_host", "_settings")
 
-    def __init__(self, settings: Entra, environ: Mapping[str, str]) -> None:
+    def __init__(self, settings: Entra, environ: Mapping[str, str], contexts: TlsContexts) -> None:
         self._settings = settings
         self._environ = environ
+        self._contexts = contexts
         self._identity_host = environ.get("AZURE_POD_IDENTITY_AUTHORITY_HOST", IDENTITY_HOST).rstrip("/")
 
     async def fetch(self) -> Fetched[str]:
@@ -64,7 +65,7 @@ class EntraTokens:
         origin = Origin("https" if secure else "http", url.hostname or "", url.port or (443 if secure else 80))
         local = ask.url.startswith(self._identity_host)
         proxy = None if local else proxy_for(origin, None, self._environ)
-        pool = Pool(origin, _LIMITS, ssl_context=tls_context() if secure else None, proxy=proxy)
+        pool = Pool(origin, _LIMITS, ssl_context=self._contexts.of() if secure else None, proxy=proxy)
         target = url.path + (f"?{url.query}" if url.query else "")
         method = b"POST" if ask.body else b"GET"
         head = b"%b %b HTTP/1.1\r\nhost: %b\r\naccept: application/json\r\n%b" % (

@@ -12,6 +12,7 @@ from typing import Protocol
 
 from asbru import config
 from asbru.secrets import Secret
+from asbru.upstream.dial import TlsContexts
 from asbru.upstream.renew import CredentialError, Renewed
 
 __all__ = ["Bearer", "Credential", "CredentialError", "credential_line", "of_key"]
@@ -70,7 +71,11 @@ class Bearer:
 
 
 def of_key(
-    provider: str, settings: config.Provider, key: config.ProviderKey, environ: Mapping[str, str]
+    provider: str,
+    settings: config.Provider,
+    key: config.ProviderKey,
+    environ: Mapping[str, str],
+    contexts: TlsContexts,
 ) -> bytes | Credential:
     """How requests with one configured key are authorised."""
     name = f"{provider}, {key.name}"
@@ -85,5 +90,5 @@ def of_key(
     if key.entra is not None:
         from asbru.upstream.azure import EntraTokens
 
-        return Bearer(Renewed(name, EntraTokens(key.entra, environ).fetch))
+        return Bearer(Renewed(name, EntraTokens(key.entra, environ, contexts).fetch))
     return credential_line(key.value, settings.credential or "x-api-key")

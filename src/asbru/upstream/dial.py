@@ -1,7 +1,7 @@
 """New connections: name lookup, TCP, CONNECT through a proxy, TLS. The only file that makes sockets for upstreams.
 
 `dial` gives a protocol whose connection stands, or raises `UpstreamError` (``connect``, ``tls``, ``connect_timeout``);
-however it ends, no socket is left over. `tls_context` is made once per provider.
+however it ends, no socket is left over. A TLS context takes 20 ms and 1 MB to make: `TlsContexts` shares them.
 """
 
 from __future__ import annotations
@@ -58,6 +58,24 @@ def tls_context(
         raise ValueError(f"{client_key_file}: a client key without a client certificate")
     context.set_alpn_protocols(["http/1.1"])
     return context
+
+
+class TlsContexts:
+    """The TLS contexts of one configuration: one for each set of settings, however many providers have them."""
+
+    __slots__ = ("_made",)
+
+    def __init__(self) -> None:
+        self._made: dict[tuple[str | None, ...], ssl.SSLContext] = {}
+
+    def of(
+        self, ca_file: str | None = None, client_cert_file: str | None = None, client_key_file: str | None = None
+    ) -> ssl.SSLContext:
+        """`tls_context` of these settings, made when it is first needed."""
+        settings = (ca_file, client_cert_file, client_key_file)
+        if settings not in self._made:
+            self._made[settings] = tls_context(*settings)
+        return self._made[settings]
 
 
 def _no_passphrase() -> str:

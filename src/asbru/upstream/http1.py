@@ -26,12 +26,23 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from functools import partial
 
 from asbru.upstream.connection import CLOSED, DIALLED, HEAD, Connection
-from asbru.upstream.dial import Admits, dial, tls_context
+from asbru.upstream.dial import Admits, TlsContexts, dial, tls_context
 from asbru.upstream.origin import Kind, Limits, Origin, UpstreamError
 from asbru.upstream.proxy import Proxy, proxy_for
 from asbru.upstream.response import Response
 
-__all__ = ["Kind", "Limits", "Origin", "Pool", "Proxy", "Response", "UpstreamError", "proxy_for", "tls_context"]
+__all__ = [
+    "Kind",
+    "Limits",
+    "Origin",
+    "Pool",
+    "Proxy",
+    "Response",
+    "TlsContexts",
+    "UpstreamError",
+    "proxy_for",
+    "tls_context",
+]
 
 
 class Pool:

@@ -19,11 +19,12 @@ import msgspec
 from asbru import __version__, config
 from asbru.dialects import registry
 from asbru.dialects.codec import Codec, Envelope, Model, Quirks
+from asbru.edge_headers import FieldRules
 from asbru.policy.keys import Key
 from asbru.secrets import Secret
 from asbru.upstream.catalog import known_providers
 from asbru.upstream.credentials import Credential, credential_line, of_key
-from asbru.upstream.http1 import Limits, Origin, Pool, proxy_for, tls_context
+from asbru.upstream.http1 import Limits, Origin, Pool, TlsContexts, proxy_for
 
 if TYPE_CHECKING:
     from asbru.upstream.facts import Facts
@@ -50,6 +51,8 @@ class Upstream:
         "name",
         "pool",
         "quirks",
+        "request_rules",
+        "response_rules",
         "settings",
         "signs",
     )
@@ -61,6 +64,7 @@ class Upstream:
         keys: Iterable[Key],
         stream: config.Stream,
         environ: Mapping[str, str],
+        contexts: TlsContexts,
     ) -> None:
         assert settings.base_url is not None  # load() gives known providers theirs and refuses others without
         url = urlsplit(settings.base_url)
@@ -82,7 +86,7 @@ class Upstream:
         self._facts: Facts | None = None
         configured = {key.name: key for key in settings.keys}
         self.credentials: dict[str, bytes | Credential] = {
-            key.name: of_key(name, settings, configured[key.name], environ)
+            key.name: of_key(name, settings, configured[key.name], environ, contexts)
             if key.name in configured
             else credential_line(key.secret, settings.credential or "x-api-key")
             for key in keys
@@ -100,9 +104,12 @@ class Upstream:
                 first_byte_s=settings.timeouts.first_byte_s,
                 idle_s=min(settings.timeouts.idle_s, stream.idle_s),
             ),
-            ssl_context=tls_context(tls.ca_file, tls.client_cert_file, tls.client_key_file) if secure else None,
+            ssl_context=contexts.of(tls.ca_file, tls.client_cert_file, tls.client_key_file) if secure else None,
             proxy=proxy_for(origin, None if settings.proxy is None else settings.proxy.reveal(), environ),
         )
+        self.request_rules = _rules(settings.request_headers)
+        """Which of a client's headers it gets, where that is not the default."""
+        self.response_rules = _rules(settings.response_headers)
         path = url.path.rstrip("/").encode("ascii")
         version = _VERSIONS.get(self.dialect, b"")
         own = self.dialect == OWN_DIALECT
@@ -178,6 +185,10 @@ class Upstream:
         await self.pool.close()
         moving = [each for each in self.credentials.values() if not isinstance(each, bytes)]
         await asyncio.gather(*(each.close() for each in moving))
+
+
+def _rules(settings: config.HeaderRules) -> FieldRules | None:
+    return FieldRules(settings.drop, settings.keep) if settings.drop or settings.keep else None
 
 
 def user_agent() -> bytes:
