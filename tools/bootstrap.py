@@ -4,7 +4,8 @@
 
 Runs on a bare machine: Python 3.11 or later and nothing else; standard library only. It neither needs nor uses
 root. Installs what `requirements/run.txt` or `requirements/dev.txt` locks, wheels only and by hash, then the project
-itself (editable), and leaves a stamp so that the next call returns at once. The package index, proxies and
+itself (editable), checks that the result fits together, and leaves a stamp so that the next call returns at once. The
+package index, proxies and
 certificates are whatever the environment says to pip (`PIP_*`, pip.conf); this file names none.
 
 Where pip comes from, first that works:
@@ -26,6 +27,7 @@ import subprocess
 import sys
 import tempfile
 import venv
+from collections.abc import Callable
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -42,6 +44,15 @@ Cannot find or fetch pip, which is needed once, to install what Asbru depends on
     anywhere:        put uv on PATH
 Then run the same command again.
 """
+NOT_CLOSED = """\
+The packages installed from requirements/{lock} do not fit together; the lines above say which.
+    After a change of dependencies, lock them again:   make lock
+    Packages left in .venv from another time go with:  make clean
+Then run the same command again.
+"""
+
+Command = Callable[..., list[str]]
+"""pip for .venv, whoever provides it: a verb and its options make the command line."""
 
 
 def main(arguments: list[str]) -> int:
@@ -59,14 +70,21 @@ def main(arguments: list[str]) -> int:
     print(f"Installing what requirements/{group}.txt locks into .venv …", flush=True)
     make_venv()
     with tempfile.TemporaryDirectory(prefix="asbru-pip-") as scratch:
-        install = installer(Path(scratch))
-        if install is None:
+        pip = find_pip(Path(scratch))
+        if pip is None:
             print(NO_PIP, file=sys.stderr, end="")
             return 3
         # Wheels only: building a source package would run code that no hash covers. No dependencies: the lock names
-        # every package, and pip would otherwise look up extras such as google-auth[requests] again and take newer ones.
-        call([*install, "--no-deps", "--require-hashes", "--only-binary", ":all:", "-r", str(LOCKS[group])])
-        call([*install, "--no-deps", "--no-build-isolation", "--editable", str(ROOT)])
+        # every package. With them pip resolves extras such as google-auth[requests] again and takes a newer release.
+        install = pip("install", "--quiet", "--no-deps")
+        call([*install, "--require-hashes", "--only-binary", ":all:", "-r", str(LOCKS[group])])
+        call([*install, "--no-build-isolation", "--editable", str(ROOT)])
+        check = subprocess.run(pip("check"), capture_output=True, text=True, check=False)
+        if check.returncode != 0:
+            print(
+                check.stdout, check.stderr, NOT_CLOSED.format(lock=LOCKS[group].name), sep="", end="", file=sys.stderr
+            )
+            return 1
     STAMP.write_text(f"{group} {wanted}\n")
     return 0
 
@@ -101,22 +119,22 @@ def minor_version() -> str:
     return f"{sys.version_info[0]}.{sys.version_info[1]}"
 
 
-def installer(scratch: Path) -> list[str] | None:
-    """The beginning of a command that installs packages into .venv; None when pip cannot be had."""
+def find_pip(scratch: Path) -> Command | None:
+    """A pip, or uv, that works on .venv; None when there is none and none can be fetched."""
     own = [str(PYTHON), "-m", "pip"]
     if runs([*own, "--version"]):
-        return [*own, "install", "--quiet"]
+        return lambda verb, *options: [*own, verb, *options]
     if importlib.util.find_spec("ensurepip") and runs([str(PYTHON), "-m", "ensurepip", "--default-pip"]):
-        return [*own, "install", "--quiet"]
+        return lambda verb, *options: [*own, verb, *options]
     if uv := shutil.which("uv"):
-        return [uv, "pip", "install", "--quiet", "--python", str(PYTHON)]
+        return lambda verb, *options: [uv, "pip", verb, "--python", str(PYTHON), *options]
     system = [sys.executable, "-m", "pip", "--python", str(PYTHON)]
     if runs([*system, "--version"]):
-        return [*system, "install", "--quiet"]
+        return lambda verb, *options: [*system, verb, *options]
     wheel = debian_pip_wheel(scratch)
     # A wheel is a zip file with pip in it, and pip can be run from there; so it installs itself first.
     if wheel and runs([str(PYTHON), f"{wheel}/pip", "install", "--quiet", "--no-index", "--no-deps", str(wheel)]):
-        return [*own, "install", "--quiet"]
+        return lambda verb, *options: [*own, verb, *options]
     return None
 
 
