@@ -112,13 +112,14 @@ def test_records_that_cannot_be_kept_keep_it_from_starting(tmp_path: Path) -> No
         check=False,
     )
     assert (result.returncode, result.stdout) == (3, "")
-    assert result.stderr == f"asbru: log.records: {tmp_path}: Is a directory\n"
+    assert result.stderr == f"asbru: cannot write records to {tmp_path}: is a directory (log.records)\n"
 
 
 def test_check_prints_what_it_understood_without_secrets(tmp_path: Path) -> None:
     (tmp_path / "asbru.yaml").write_text(
         f"{{auth: {{master_key: {SECRET}}}, providers: {{anthropic: {{keys: [{{value: env.KEY}}]}}}}}}"
     )
+    (tmp_path / "asbru.yaml").chmod(0o600)
     plain, as_json = asbru("check", KEY=SECRET), asbru("check", "--json", KEY=SECRET)
     assert plain.exit_code == as_json.exit_code == 0
     assert plain.stderr == as_json.stderr == ""
@@ -150,11 +151,19 @@ def test_check_tells_programs_what_is_wrong(tmp_path: Path) -> None:
     }
 
 
-def test_check_says_when_serve_would_refuse(tmp_path: Path) -> None:
-    (tmp_path / "asbru.yaml").write_text("server: {host: 0.0.0.0}")
+def test_check_refuses_what_serve_would_refuse(tmp_path: Path) -> None:
+    (tmp_path / "asbru.yaml").write_text("server: {host: 0.0.0.0}\nlog: {records: gone/records.jsonl}")
     result = asbru("check")
-    assert result.exit_code == 0
-    assert "`serve` needs --insecure-open" in result.stderr
+    assert result.exit_code == 2
+    assert "server.host: reachable from other machines" in result.stderr
+    result = asbru("check", "--insecure-open", "--json")
+    assert result.exit_code == 3
+    message = "cannot write records to gone/records.jsonl: no such file or directory (log.records)"
+    assert result.stderr == f"asbru: {message}\n"
+    assert json.loads(result.stdout) == {
+        "file": "asbru.yaml",
+        "problems": [{"path": "log.records", "line": None, "message": message}],
+    }
 
 
 def test_check_prints_the_schema_whatever_the_configuration(tmp_path: Path) -> None:

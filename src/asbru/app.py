@@ -15,10 +15,11 @@ import uvloop
 from asbru.config import Config, Server
 from asbru.gateway import Gateway
 from asbru.load import ConfigError, describe
+from asbru.load.startup import start_problems
 from asbru.pipeline import handle
 from asbru.server.exchange import Exchange
 from asbru.server.serve import Service
-from asbru.telemetry.records import open_records
+from asbru.telemetry.records import open_records, records_fault
 
 log = logging.getLogger("asbru")
 
@@ -115,18 +116,18 @@ class App:
 def serve(config: Config, *, reload: Callable[[], Config] | None = None) -> int:
     """Run until told to end; returns the exit code."""
     _log_to_stderr(config.log.level)
+    if problems := start_problems(config):
+        return _refuse(*(problem.message for problem in problems))
 
     async def main() -> int:
         try:
             app = App(config, reload)
         except OSError as error:
-            print(f"asbru: log.records: {config.log.records}: {error.strerror}", file=sys.stderr)  # noqa: T201
-            return CANNOT_START
+            return _refuse(records_fault(config.log.records, error))
         try:
             await app.start()
-        except OSError as error:
-            print(f"asbru: cannot listen: {error}", file=sys.stderr)  # noqa: T201
-            return CANNOT_START
+        except (OSError, ValueError) as error:  # such as a port in use
+            return _refuse(str(error))
         settle_memory()
         try:
             return await app.service.run(lambda: _say(*describe(app.config, app.service.port)))
@@ -147,11 +148,16 @@ def serve_sandbox(host: str, port: int) -> int:
         try:
             await service.start()
         except OSError as error:
-            print(f"asbru: cannot listen: {error}", file=sys.stderr)  # noqa: T201
-            return CANNOT_START
+            return _refuse(str(error))
         return await service.run(lambda: _say(f"sandbox provider on http://{host}:{service.port}"))
 
     return uvloop.run(main())
+
+
+def _refuse(*reasons: str) -> int:
+    for reason in reasons:
+        print(f"asbru: {reason}", file=sys.stderr)  # noqa: T201
+    return CANNOT_START
 
 
 def _say(*lines: str) -> None:

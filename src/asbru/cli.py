@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, NoReturn, TypedDict, TypeVar, Unpack
 
 import click
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from asbru.config import Config
     from asbru.load import ConfigError
 
-CONFIGURATION = 2
+CONFIGURATION, CANNOT_START = 2, 3
 DEFAULT_SANDBOX_PORT = 8090
 
 _config_option = click.option(
@@ -34,6 +35,37 @@ _port_type = click.IntRange(0, 65535)
 _json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
+_F = TypeVar("_F", bound=Callable[..., None])
+
+
+class Options(TypedDict, total=False):
+    """What the command line says over the configuration."""
+
+    host: str | None
+    port: int | None
+    insecure_open: bool
+    sandbox: bool
+    log_records: bool
+
+
+def _serve_options(command: _F) -> _F:
+    """The options that say what is served: `check` takes them too, and so tells whether `serve` would start."""
+    for option in (
+        click.option(
+            "--log-records", is_flag=True, help="Print each exchange's Record on standard output, as a JSON line."
+        ),
+        click.option(
+            "--sandbox", is_flag=True, help="Have the built-in sandbox provider, whatever else is configured."
+        ),
+        click.option("--insecure-open", is_flag=True, help="Listen beyond this machine although no key is required."),
+        click.option("--port", type=_port_type, metavar="PORT", help="Port to listen on; 0 takes a free one."),
+        click.option("--host", metavar="HOST", help="Address to listen on, instead of the configuration's."),
+        _config_option,
+    ):
+        command = option(command)
+    return command
+
+
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, message="asbru %(version)s")
 def main() -> None:
@@ -41,15 +73,8 @@ def main() -> None:
 
 
 @main.command()
-@_config_option
-@click.option("--host", metavar="HOST", help="Address to listen on, instead of the configuration's.")
-@click.option("--port", type=_port_type, metavar="PORT", help="Port to listen on; 0 takes a free one.")
-@click.option("--insecure-open", is_flag=True, help="Listen beyond this machine although no key is required.")
-@click.option("--sandbox", is_flag=True, help="Have the built-in sandbox provider, whatever else is configured.")
-@click.option("--log-records", is_flag=True, help="Print each exchange's Record on standard output, as a JSON line.")
-def serve(
-    file: Path | None, host: str | None, port: int | None, insecure_open: bool, sandbox: bool, log_records: bool
-) -> None:
+@_serve_options
+def serve(file: Path | None, **options: Unpack[Options]) -> None:
     """Run the gateway.
 
     SIGTERM drains and ends it; SIGHUP reads the configuration anew.
@@ -59,15 +84,7 @@ def serve(
     found = find(file, os.environ)
 
     def read(listens: str | None = None) -> Config:
-        return configured(
-            found,
-            host=host,
-            port=port,
-            insecure_open=insecure_open,
-            sandbox=sandbox,
-            log_records=log_records,
-            listens=listens,
-        )
+        return configured(found, **options, listens=listens)
 
     try:
         config = read()
@@ -78,42 +95,43 @@ def serve(
     sys.exit(run(config, reload=lambda: read(config.server.host)))
 
 
-def configured(
-    file: Path | None,
-    *,
-    host: str | None = None,
-    port: int | None = None,
-    insecure_open: bool = False,
-    sandbox: bool = False,
-    log_records: bool = False,
-    listens: str | None = None,
-) -> Config:
+def configured(file: Path | None, *, listens: str | None = None, **options: Unpack[Options]) -> Config:
     """What the file says and the options override; raises `ConfigError`, at a reload as at the start.
 
     ``listens`` is the address that a running gateway is bound to: it stays, whatever the file says of it by now.
     """
     from msgspec.structs import replace
 
-    from asbru.load import ConfigError, Problem, load, open_to_others
+    from asbru.load import ConfigError, Problem, load, open_to_others, source
 
-    config = load(file, os.environ, host=host, port=port, sandbox=sandbox)
+    config = load(
+        file,
+        os.environ,
+        host=options.get("host"),
+        port=options.get("port"),
+        sandbox=options.get("sandbox", False),
+    )
     problem = open_to_others(config)
     if problem is None and listens is not None:
         problem = open_to_others(replace(config, server=replace(config.server, host=listens)))
-    if problem is not None and not insecure_open:
-        raise ConfigError("environment" if file is None else str(file), [Problem(("server", "host"), problem)])
-    if log_records:
+    if problem is not None and not options.get("insecure_open"):
+        raise ConfigError(source(file), [Problem(("server", "host"), problem)])
+    if options.get("log_records"):
         config = replace(config, log=replace(config.log, records="-"))
     return config
 
 
 @main.command()
-@_config_option
+@_serve_options
 @click.option("--schema", is_flag=True, help="Print the configuration's JSON Schema instead of checking one.")
 @_json_option
-def check(file: Path | None, schema: bool, as_json: bool) -> None:
-    """Check the configuration and print it as it is understood, without its secrets."""
-    from asbru.load import ConfigError, find, load, open_to_others, redacted
+def check(file: Path | None, schema: bool, as_json: bool, **options: Unpack[Options]) -> None:
+    """Check the configuration and print it as it is understood, without its secrets.
+
+    Takes the options of `serve`, and ends with the exit code with which `serve` would refuse to start.
+    """
+    from asbru.load import ConfigError, find, redacted, source
+    from asbru.load.startup import start_problems
 
     if schema:
         from asbru.load.schema import json_schema
@@ -122,19 +140,22 @@ def check(file: Path | None, schema: bool, as_json: bool) -> None:
         return
     found = find(file, os.environ)
     try:
-        config = load(found, os.environ)
+        config = configured(found, **options)
     except ConfigError as error:
         if as_json:
             _print_json(error.as_dict())
         _refuse(error)
+    problems = start_problems(config)
     if as_json:
-        _print_json(redacted(config))
+        _print_json(ConfigError(source(found), problems).as_dict() if problems else redacted(config))
     else:
         import yaml
 
         click.echo(yaml.safe_dump(redacted(config), sort_keys=False, allow_unicode=True), nl=False)
-    if (problem := open_to_others(config)) is not None:
-        click.echo(f"asbru: `serve` needs --insecure-open for this: server.host: {problem}", err=True)
+    for problem in problems:
+        click.echo(f"asbru: {problem.message}", err=True)
+    if problems:
+        sys.exit(CANNOT_START)
 
 
 @main.group()

@@ -94,10 +94,48 @@ def run_and_end(directory: Path, *arguments: str, environment: dict[str, str] | 
 
 
 def test_port_in_use(tmp_path: Path) -> None:
+    """One message, from every command that listens; `check` may run beside the gateway that has the port."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        code, said = run_and_end(tmp_path, "serve", "--port", str(taken.getsockname()[1]))
-    assert code == 3
-    assert "Address already in use" in said and "Traceback" not in said
+        port = str(taken.getsockname()[1])
+        for command in ("serve", "sandbox"):
+            assert run_and_end(tmp_path, command, "--port", port) == (
+                3,
+                f"asbru: cannot listen on 127.0.0.1:{port}: address already in use (choose another with --port)\n",
+            )
+        assert run_and_end(tmp_path, "check", "--port", port) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("config", "options", "code", "reason"),
+    [
+        ("{", [], 2, "not JSON"),
+        ("{}", ["--host", "0.0.0.0"], 2, "no key is required"),
+        (
+            '{"log": {"records": "gone/records.jsonl"}}',
+            [],
+            3,
+            "cannot write records to gone/records.jsonl: no such file",
+        ),
+        ('{"log": {"records": "gone"}}', [], 0, ""),
+        ('{"log": {"records": "/"}}', [], 3, "cannot write records to /: is a directory (log.records)"),
+        ('{"log": {"records": "asbru.json/x"}}', [], 3, "cannot write records to asbru.json/x: not a directory"),
+        ("{}", ["--host", "192.0.2.1", "--insecure-open"], 3, "cannot listen on 192.0.2.1:0: "),
+        ("{}", ["--host", "a..b", "--insecure-open"], 3, "cannot listen on a..b:0: the name cannot be resolved: "),
+        ("{}", ["--host", "::ffff:192.0.2.1", "--insecure-open"], 3, "cannot listen on [::ffff:192.0.2.1]:0: "),
+    ],
+)
+def test_check_and_serve_agree(config: str, options: list[str], code: int, reason: str, tmp_path: Path) -> None:
+    """Whatever keeps `serve` from starting, `check` reports it in the same words and with the same exit code."""
+    (tmp_path / "asbru.json").write_text(config)
+    arguments = ["--config", "asbru.json", "--port", "0", *options]
+    checked = run_and_end(tmp_path, "check", *arguments)
+    assert checked[0] == code and reason in checked[1]
+    assert not (tmp_path / "gone").exists()
+    if code == 0:
+        with Server(tmp_path, "serve", *arguments):
+            pass
+    else:
+        assert run_and_end(tmp_path, "serve", *arguments) == checked
 
 
 def test_wrong_configuration(tmp_path: Path) -> None:

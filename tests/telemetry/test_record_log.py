@@ -80,6 +80,34 @@ def test_a_file_is_added_to_and_for_its_owner_alone(tmp_path: Path) -> None:
     on_uvloop(main())
 
 
+@pytest.mark.parametrize(
+    ("before", "lines"),
+    [
+        (b"", []),
+        (b'{"started_unix_ms":7}\n', [b'{"started_unix_ms":7}']),
+        (b'{"started_unix_ms":7}\n{"started_unix', [b'{"started_unix_ms":7}', b'{"started_unix']),
+    ],
+)
+def test_a_line_that_a_crash_broke_off_is_ended_first(before: bytes, lines: list[bytes], tmp_path: Path) -> None:
+    """At the start and when the file is opened anew, a whole Record never goes on a partial line."""
+    path = tmp_path / "records.jsonl"
+    path.write_bytes(before)
+
+    async def main() -> None:
+        log = opened(path)
+        log.write(made(1))
+        path.rename(tmp_path / "moved")
+        path.write_bytes(before)
+        log.reopen()
+        log.write(made(2))
+        log.close()
+
+    on_uvloop(main())
+    for file, number in ((tmp_path / "moved", 1), (path, 2)):
+        *kept, last = file.read_bytes().splitlines()
+        assert kept == lines and numbers(last) == [number]
+
+
 def test_a_blocked_log_does_not_hold_up_the_loop_and_what_it_cannot_hold_is_counted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

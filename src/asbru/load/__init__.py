@@ -20,7 +20,7 @@ from asbru.load.files import read
 from asbru.load.problems import ConfigError, Problem
 from asbru.load.view import describe, redacted
 
-__all__ = ["ConfigError", "Problem", "describe", "find", "load", "open_to_others", "redacted"]
+__all__ = ["ConfigError", "Problem", "describe", "find", "load", "open_to_others", "redacted", "source"]
 
 CONFIG_VARIABLE = "ASBRU_CONFIG"
 USUAL_FILE = Path("asbru.yaml")
@@ -33,6 +33,11 @@ def find(named: Path | None, environ: Mapping[str, str]) -> Path | None:
     if environ.get(CONFIG_VARIABLE):
         return Path(environ[CONFIG_VARIABLE])
     return USUAL_FILE if USUAL_FILE.is_file() else None
+
+
+def source(path: Path | None) -> str:
+    """How messages call what a configuration was read from."""
+    return "environment" if path is None else str(path)
 
 
 def load(
@@ -49,9 +54,9 @@ def load(
     Raises `ConfigError` with every problem found. The Config returned has its references resolved, and nothing is left
     to guess: see ``complete``.
     """
-    source = "environment" if path is None else str(path)
+    name = source(path)
     raw, lines = (None, {}) if path is None else read(path)
-    decoder = Decoder(source, environ, lines)
+    decoder = Decoder(name, environ, lines)
     config = decoder.decode(Config, raw)
     if config is not None:
         server = config.server
@@ -63,5 +68,5 @@ def load(
         if not decoder.problems:
             check(config, environ, decoder)
     if config is None or decoder.problems:
-        raise ConfigError(source, decoder.problems)
+        raise ConfigError(name, decoder.problems)
     return config

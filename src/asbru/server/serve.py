@@ -16,7 +16,6 @@ import contextlib
 import logging
 import resource
 import signal
-import socket
 from collections.abc import Callable
 
 import uvicorn
@@ -25,13 +24,13 @@ from asbru import config
 from asbru.server.asgi import application
 from asbru.server.connection import HostConfig
 from asbru.server.exchange import Handler
+from asbru.server.listen import open_listeners
 from asbru.server.shared import Shared
 
 log = logging.getLogger("asbru.server")
 
 GRACE_S = 5.0
 CUT_S = 1.0
-BACKLOG = 2048
 SPARE_FILES = 256
 FREED_BLOCK_BYTES = 4_194_304
 
@@ -69,8 +68,8 @@ class Service:
         return not self._shared.running and not self._shared.connections
 
     async def start(self) -> None:
-        """Listen and serve; raises OSError, saying what could not be had."""
-        sockets = await _bind(self._settings.host, self._settings.port)
+        """Listen and serve; raises `ListenError`."""
+        sockets = open_listeners(self._settings.host, self._settings.port)
         self.port = sockets[0].getsockname()[1]
         host = self._uvicorn.config
         host.load()
@@ -166,26 +165,6 @@ class Service:
             exchange.cancel()
         for connection in list(self._shared.connections):
             connection.abort()
-
-
-async def _bind(host: str, port: int) -> list[socket.socket]:
-    """A listening socket for each address of the host; raises OSError for the first that cannot be had."""
-    loop = asyncio.get_running_loop()
-    sockets: list[socket.socket] = []
-    try:
-        infos = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-        for family, address in dict.fromkeys((info[0], info[4]) for info in infos):
-            if sockets and port == 0:  # every address has the port that the first was given
-                address = (address[0], sockets[0].getsockname()[1], *address[2:])
-            listener = socket.create_server(address, family=family, backlog=BACKLOG)
-            sockets.append(listener)
-            # Accepted sockets inherit it. asyncio would set it only on sockets that were made with IPPROTO_TCP.
-            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    except OSError as error:
-        for opened in sockets:
-            opened.close()
-        raise OSError(error.errno, f"cannot listen on {host} port {port}: {error.strerror}") from None
-    return sockets
 
 
 def _keep_freed_memory() -> None:

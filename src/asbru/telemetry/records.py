@@ -9,12 +9,15 @@ reports how many as soon as it is free (the loop does not: standard error may be
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import os
 import select
+import stat
 import sys
 import threading
 from enum import Enum, auto
+from pathlib import Path
 from queue import SimpleQueue
 
 import msgspec
@@ -60,7 +63,7 @@ class RecordLog:
         self._path = path
         self._owns_fd = path != "-"
         # Not through a buffered stream: its lock, held by a blocked thread, would abort the interpreter's exit.
-        self._fd = _open(path) if self._owns_fd else sys.stdout.fileno()
+        self._fd = _open(path) if self._owns_fd else _standard_output()
         self._batches: SimpleQueue[list[Record] | _Order] = SimpleQueue()
         """From the loop to the thread, in their order."""
         # the loop's
@@ -77,8 +80,8 @@ class RecordLog:
         """Of those taken: written, or lost and said so."""
         self._reported = 0
         """Of those dropped."""
-        self._torn = False
-        """The last write broke off, perhaps inside a line."""
+        self._torn = self._owns_fd and _ends_inside_a_line(path)
+        """The last write broke off, perhaps inside a line: the next one begins a new line."""
 
     def write(self, record: Record) -> None:
         """Keep a Record to be written soon; never waits."""
@@ -155,7 +158,7 @@ class RecordLog:
             return
         os.close(self._fd)
         self._fd = fd
-        self._torn = False
+        self._torn = _ends_inside_a_line(self._path)
 
     def _write_some(self, records: list[Record]) -> None:
         try:
@@ -190,6 +193,49 @@ def _open(path: str) -> int:
     return fd
 
 
+def _standard_output() -> int:
+    if sys.stdout is None:
+        raise OSError(errno.EBADF, "standard output is closed")
+    return sys.stdout.fileno()
+
+
+def _ends_inside_a_line(path: str) -> bool:
+    """Whether a file's last line has no end, as when the machine failed while it was written."""
+    file = Path(path)
+    try:
+        if not (file.is_file() and file.stat().st_size):
+            return False
+        with file.open("rb") as content:
+            content.seek(-1, os.SEEK_END)
+            return content.read(1) != b"\n"
+    except OSError:  # it may be written but not read
+        return False
+
+
 def open_records(path: str, loop: asyncio.AbstractEventLoop) -> NoRecords | RecordLog:
-    """The sink that ``log.records`` names."""
+    """The sink that ``log.records`` names; raises `OSError` when it cannot be opened."""
     return NoRecords() if path == "off" else RecordLog(path, loop)
+
+
+def records_fault(path: str, error: OSError) -> str:
+    """Why Records cannot be kept, as the operator is shown it."""
+    reason = error.strerror or str(error)
+    return f"cannot write records to {path}: {reason[:1].lower()}{reason[1:]} (log.records)"
+
+
+def check_records(path: str) -> None:
+    """Raise `OSError` when `open_records` would, without creating the file."""
+    if path in ("off", "-"):
+        return
+    file, needed = Path(path), os.W_OK
+    try:
+        is_directory = stat.S_ISDIR(file.stat().st_mode) or path.endswith("/")
+    except FileNotFoundError:
+        file, needed = file.resolve().parent, os.W_OK | os.X_OK
+        if not stat.S_ISDIR(file.stat().st_mode):
+            raise OSError(errno.ENOTDIR, os.strerror(errno.ENOTDIR)) from None
+        is_directory = path.endswith("/")
+    if is_directory:
+        raise OSError(errno.EISDIR, os.strerror(errno.EISDIR))
+    if not os.access(file, needed):
+        raise OSError(errno.EACCES, os.strerror(errno.EACCES))
