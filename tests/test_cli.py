@@ -166,6 +166,44 @@ def test_check_refuses_what_serve_would_refuse(tmp_path: Path) -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("text", "holds_secrets"),
+    [
+        (f"auth: {{master_key: {SECRET}}}", True),
+        (f"virtual_keys: [{{name: a, value: sk-bf-{SECRET}}}]", True),
+        (f"providers: {{anthropic: {{keys: [{{value: {SECRET}}}]}}}}", True),
+        (f"providers: {{sandbox: {{proxy: 'http://me:{SECRET}@127.0.0.1:1'}}}}", True),
+        ("providers: {sandbox: {proxy: 'http://127.0.0.1:1'}}", False),
+        ("providers: {sandbox: {proxy: ''}}", False),
+        ("auth: {master_key: env.KEY}", False),
+        (f"virtual_keys: [{{name: a, digest: {digest(SECRET)}}}]", False),
+        ("{}", False),
+    ],
+)
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o604])
+def test_secrets_that_others_may_read_are_warned_of(text: str, holds_secrets: bool, mode: int, tmp_path: Path) -> None:
+    file = tmp_path / "asbru.yaml"
+    file.write_text(text)
+    file.chmod(mode)
+    result = asbru("check", KEY=SECRET)
+    assert result.exit_code == 0
+    if holds_secrets and mode != 0o600:
+        assert result.stderr.startswith(f"asbru: warning: `asbru.yaml` holds secrets, and its mode 0{mode:o} lets ")
+        assert "chmod 600" in result.stderr and "env.NAME" in result.stderr
+        assert SECRET not in result.output
+    else:
+        assert result.stderr == ""
+
+
+def test_a_start_warns_of_secrets_that_others_may_read(tmp_path: Path) -> None:
+    file = tmp_path / "asbru.yaml"
+    file.write_text(f"auth: {{master_key: {SECRET}}}\nlog: {{records: gone/x}}")
+    file.chmod(0o644)
+    result = subprocess.run([sys.executable, "-m", "asbru", "serve"], capture_output=True, text=True, check=False)
+    assert "asbru: warning: `asbru.yaml` holds secrets, and its mode 0644" in result.stderr
+    assert SECRET not in result.stderr
+
+
 def test_check_prints_the_schema_whatever_the_configuration(tmp_path: Path) -> None:
     (tmp_path / "asbru.yaml").write_text("not: valid")
     result = asbru("check", "--schema")

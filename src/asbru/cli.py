@@ -84,7 +84,9 @@ def serve(file: Path | None, **options: Unpack[Options]) -> None:
     found = find(file, os.environ)
 
     def read(listens: str | None = None) -> Config:
-        return configured(found, **options, listens=listens)
+        config = configured(found, **options, listens=listens)
+        _warn_of_exposed_secrets(config, found)
+        return config
 
     try:
         config = read()
@@ -145,6 +147,7 @@ def check(file: Path | None, schema: bool, as_json: bool, **options: Unpack[Opti
         if as_json:
             _print_json(error.as_dict())
         _refuse(error)
+    _warn_of_exposed_secrets(config, found)
     problems = start_problems(config)
     if as_json:
         _print_json(ConfigError(source(found), problems).as_dict() if problems else redacted(config))
@@ -194,6 +197,13 @@ def sandbox(host: str, port: int) -> None:
     from asbru.app import serve_sandbox
 
     sys.exit(serve_sandbox(host, port))
+
+
+def _warn_of_exposed_secrets(config: Config, file: Path | None) -> None:
+    from asbru.load.exposure import exposed_secrets
+
+    if (warning := exposed_secrets(config, file)) is not None:
+        click.echo(f"asbru: warning: {warning}", err=True)
 
 
 def _print_json(value: object) -> None:
