@@ -8,6 +8,7 @@ import logging
 import os
 import sys
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 import msgspec
 import uvloop
@@ -161,8 +162,13 @@ def _refuse(*reasons: str) -> int:
 
 
 def _say(*lines: str) -> None:
-    for line in lines:
-        print(line, flush=True)  # noqa: T201
+    """Print what a start has to tell; whether anybody reads it changes nothing."""
+    try:
+        for line in lines:
+            print(line, flush=True)  # noqa: T201
+    except OSError as error:
+        log.warning("standard output cannot be written: %s", error.strerror)
+        sys.stdout = Path(os.devnull).open("w")  # or the exit would try again and fail  # noqa: SIM115
 
 
 def settle_memory() -> None:

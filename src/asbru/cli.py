@@ -70,6 +70,21 @@ def _serve_options(command: _F) -> _F:
 @click.version_option(__version__, message="asbru %(version)s")
 def main() -> None:
     """Asbru, an LLM gateway: unmodified Anthropic clients in, every model provider out."""
+    _open_standard_streams()
+
+
+def _open_standard_streams() -> None:
+    """Put the null device where a standard stream is closed.
+
+    Otherwise a socket or a file takes its number: what is printed goes into it, and libuv aborts when it is closed.
+    """
+    for number in (0, 1, 2):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # takes the lowest number that is free
+            if number == 1:
+                click.echo("asbru: standard output is closed; nothing can be printed there", err=True)
 
 
 @main.command()

@@ -11,6 +11,9 @@ import shutil
 import socket
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx2
@@ -136,6 +139,77 @@ def test_check_and_serve_agree(config: str, options: list[str], code: int, reaso
             pass
     else:
         assert run_and_end(tmp_path, "serve", *arguments) == checked
+
+
+@pytest.mark.parametrize("command", ["serve", "sandbox"])
+def test_standard_output_that_is_closed(command: str, tmp_path: Path) -> None:
+    """It is served all the same; no socket takes the number of the closed stream, upon which libuv would abort."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    arguments = [sys.executable, "-m", "asbru", command, "--port", str(port)]
+    closed = ["sh", "-c", 'exec "$@" >&-', "sh", *arguments]
+    with run_silent(closed, tmp_path) as process:
+        while status_of(f"http://127.0.0.1:{port}/health/live") is None:
+            assert process.poll() is None
+        process.terminate()
+        assert process.stderr is not None
+        said = process.stderr.read()
+        assert (process.wait(RUN_S), "standard output is closed" in said) == (0, True), said
+
+
+def test_standard_output_that_nobody_reads(tmp_path: Path) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    with run_silent([sys.executable, "-m", "asbru", "serve", "--port", "0"], tmp_path, stdout=writing) as process:
+        os.close(writing)
+        assert process.stderr is not None
+        while "standard output cannot be written: Broken pipe" not in (line := process.stderr.readline()):
+            assert line, "it ended"
+        process.terminate()
+        rest = process.stderr.read()
+        assert process.wait(RUN_S) == 0 and "Traceback" not in rest, rest
+
+
+def test_records_on_a_closed_standard_output(tmp_path: Path) -> None:
+    arguments = [sys.executable, "-m", "asbru", "serve", "--port", "0", "--log-records"]
+    with run_silent(["sh", "-c", 'exec "$@" >&-', "sh", *arguments], tmp_path) as process:
+        assert process.stderr is not None
+        said = process.stderr.read()
+        assert process.wait(RUN_S) == 3
+        assert "asbru: cannot write records to -: standard output is closed (log.records)" in said
+
+
+@contextmanager
+def run_silent(
+    command: list[str], directory: Path, *, stdout: int = subprocess.DEVNULL
+) -> Iterator[subprocess.Popen[str]]:
+    """A command of which only standard error is read; it is gone at the end."""
+    process = subprocess.Popen(
+        command,
+        cwd=directory,
+        env=bare_environment(directory),
+        stdout=stdout,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    watchdog = threading.Timer(RUN_S, process.kill)
+    watchdog.start()
+    try:
+        yield process
+    finally:
+        watchdog.cancel()
+        process.kill()
+        process.wait()
+        assert process.stderr is not None
+        process.stderr.close()
+
+
+def status_of(url: str) -> int | None:
+    """The status of an answer; None when nothing listens yet."""
+    try:
+        return httpx2.get(url).status_code
+    except httpx2.ConnectError:
+        return None
 
 
 def test_wrong_configuration(tmp_path: Path) -> None:
