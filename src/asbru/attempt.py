@@ -408,7 +408,7 @@ async def _until_content(call: Call, answer: Answer, own: bool) -> None:
     size_bytes = 0
     ended = False
     while not (watch.content or ended) and size_bytes <= MAX_UNCOMMITTED_BYTES:
-        data = await answer.response.read()
+        data = await answer.response.piece()
         ended = not data
         size_bytes += len(data)
         try:

@@ -25,10 +25,10 @@ from typing import Final, NoReturn, cast
 
 import httptools
 
-from asbru.upstream.head import Refused, read
+from asbru.upstream.head import Heads, Refused, read
 from asbru.upstream.origin import Kind, Limits, UpstreamError
 from asbru.upstream.owner import Owner
-from asbru.upstream.response import Response, Sink
+from asbru.upstream.response import PIECE_BYTES, Response, Sink
 
 CLOSED, DIALLED, HEAD, BODY, IDLE = range(5)
 
@@ -49,9 +49,9 @@ class Connection(asyncio.Protocol):
         "_expires",
         "_feed",
         "_framing_bytes",
-        "_head",
         "_head_bytes",
         "_head_only",
+        "_heads",
         "_keep_alive",
         "_limits",
         "_loop",
@@ -68,6 +68,8 @@ class Connection(asyncio.Protocol):
         "_timer",
         "_timer_at",
         "_transport",
+        "_turn",
+        "_turn_bytes",
         "_waiter",
         "on_body",
         "parts",
@@ -103,18 +105,16 @@ class Connection(asyncio.Protocol):
         self._waiter: asyncio.Future[Response] | None = None
         self._head_bytes = 0
         """All that came before the final response's body, interim responses included."""
-        self._head = b""
-        """What came of the head that is being received; the whole of it while the parser is told that it ends."""
+        self._heads = Heads()
         self._response: Response | None = None
-        self._complete = False
-        self._keep_alive = False
-        self._runs_to_end = False
+        self._complete = self._keep_alive = self._runs_to_end = False
         self._refusal: str | None = None
         self._reader: asyncio.Future[None] | None = None
         self._sink: Sink | None = None
-        self._buffered_bytes = 0
-        self._framing_bytes = 0
+        self._buffered_bytes = self._framing_bytes = 0
         self._paused = False
+        # what the sink was given in this turn of the loop: uvloop reads a socket up to 32 times in one
+        self._turn, self._turn_bytes = 0.0, 0
 
     # ---- for the pool
 
@@ -128,7 +128,7 @@ class Connection(asyncio.Protocol):
             return waiter
         self.phase = HEAD
         self._head_only = head_only
-        self._head = b""
+        self._heads.clear()
         self._head_bytes = 0
         self._complete = False
         self._runs_to_end = False
@@ -259,9 +259,8 @@ class Connection(asyncio.Protocol):
             raise Refused  # bytes after the end of the response
 
     def on_headers_complete(self) -> None:
-        raw, self._head = self._head, b""
         try:
-            head = read(raw, self._limits)
+            head = read(self._heads.take(), self._limits)
         except Refused as refused:
             self._refuse(str(refused))
         status = self._parser.get_status_code()
@@ -299,22 +298,8 @@ class Connection(asyncio.Protocol):
     def _feed_head(self, data: bytes) -> None:
         """Have the parser judge what came of a head, or of several: interim responses go before the final one."""
         self._head_bytes += len(data)
-        if not self._head:
-            data = data.lstrip(b"\r\n")
-        while data:
-            known_bytes = len(self._head)
-            head = self._head + data if known_bytes else data
-            end = head.find(b"\r\n\r\n", max(0, known_bytes - 3)) + 4
-            if end < 4:
-                self._head = head
-                self._feed(data)
-                return
-            self._head = head[:end]
-            if not head.startswith(b"HTTP/1.1 1"):
-                self._feed(data)
-                return
-            self._feed(data[: end - known_bytes])
-            data = data[end - known_bytes :]
+        for piece in self._heads.pieces(data):
+            self._feed(piece)
 
     def _arrived(self, size_bytes: int) -> None:
         """Some of a body came, and there is more to come."""
@@ -327,22 +312,37 @@ class Connection(asyncio.Protocol):
         else:
             self._framing_bytes = 0
             reader = self._reader
-            if reader is not None and not reader.done():
-                try:
-                    full = self._sink is None or not self._sink(self.take())
-                    if full and not reader.done():  # it is when the sink has closed the response
-                        reader.set_result(None)
-                except Exception as error:
-                    if not reader.done():
-                        reader.set_exception(error)
+            waits = reader is not None and not reader.done()
+            if waits and self._sink is not None and self._is_little(size_bytes):
+                self._pour(self._sink)
             else:
                 self._buffered_bytes += size_bytes
-                if self._buffered_bytes > self._limits.read_buffer_bytes and not self._paused:
+                if waits:
+                    self._wake_reader()
+                elif self._buffered_bytes > self._limits.read_buffer_bytes and not self._paused:
                     self._paused = True
                     self._transport.pause_reading()
                     self._expires = self._deadline  # the upstream is not to blame for this silence
                     return
         self._expire_in(self._limits.idle_s)
+
+    def _is_little(self, size_bytes: int) -> bool:
+        """Whether so many more bytes may be handled in this turn of the loop, in which its clock stands still."""
+        now = self._now()
+        if now != self._turn:
+            self._turn, self._turn_bytes = now, 0
+        self._turn_bytes += size_bytes
+        return self._turn_bytes <= PIECE_BYTES
+
+    def _pour(self, sink: Sink) -> None:
+        """Give the sink what has come; whoever waits goes on when it is full, has failed or has closed the response."""
+        try:
+            if sink(self.take()):
+                return
+        except Exception as error:
+            if self._reader is not None and not self._reader.done():
+                self._reader.set_exception(error)
+        self._wake_reader()
 
     def _finish(self) -> None:
         """The response is complete: hand over what is left of it, and the connection to whoever is next."""
