@@ -159,6 +159,19 @@ class Call:
             self.own_key = None
         return kept
 
+    def unshared(self, targets: list[Target]) -> list[Target]:
+        """Those at which the caller may use files and batches; raises `GatewayError` when there is none.
+
+        Where others' are to be found the caller's own key, whose workspace is its own, goes to the first target. Not to
+        a provider that checks no key, though, where any key would find them all.
+        """
+        gateway = self.gateway
+        if not gateway.isolation.closed(self.principal):
+            return targets
+        if self.own_key is None or gateway.table.providers[targets[0].provider].keyless:
+            raise gateway.isolation.refusal(self.principal)
+        return targets[:1]
+
     def begin_heartbeat(self) -> Heartbeat:
         """From the first event stream that an upstream opens, silence towards the client is filled."""
         if self._heartbeat is None:

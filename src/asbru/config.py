@@ -352,6 +352,8 @@ class VirtualKey(Section, frozen=True):
     """RFC 3339; from then on the key is refused."""
     providers: tuple[KeyProvider, ...] = ()
     """The providers it may use; none named: all."""
+    files_and_batches: bool | None = None
+    """Whether it may use files and batches; by default if nobody else may use its providers, as all see everybody's."""
 
 
 class Stream(Section, frozen=True):

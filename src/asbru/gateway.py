@@ -17,6 +17,7 @@ from asbru.models import Catalog
 from asbru.policy.auth import Authenticator
 from asbru.policy.estimates import Estimates
 from asbru.policy.health import Affinity, Breakers, Cooldowns
+from asbru.policy.isolation import Isolation
 from asbru.policy.retry import RetryBudget
 from asbru.policy.router import Table
 from asbru.record import Record
@@ -50,6 +51,7 @@ class Gateway:
         "estimates",
         "fetcher",
         "health_log",
+        "isolation",
         "loop",
         "prices",
         "rand",
@@ -71,6 +73,7 @@ class Gateway:
         self.config = config
         self.loop = asyncio.get_running_loop()  # once, because asking costs a system call
         self.auth = Authenticator(config)
+        self.isolation = Isolation(config)
         self.table = Table(config, takes_any_key(config.providers))
         contexts = TlsContexts()
         self.upstreams = {

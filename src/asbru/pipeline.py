@@ -21,6 +21,7 @@ from asbru import attempts, dryrun, models, relay, resources
 from asbru.asked import MAX_MODEL_CHARS, Asked
 from asbru.attempt import Answer, Failure, Request
 from asbru.call import Call
+from asbru.dialects import file_refs
 from asbru.dialects.betas import LONG_CONTEXT as LONG_CONTEXT_BETA
 from asbru.errors import GatewayError
 from asbru.gateway import Gateway
@@ -92,6 +93,8 @@ async def ask(call: Call, match: Match) -> Answer | None:
     record = call.record
     record.model, record.stream, record.request_bytes = asked.model, asked.stream, len(body)
     targets = plan(call, asked)
+    if call.gateway.isolation.closed(call.principal) and await names_file(call, body):
+        targets = call.unshared(targets)
     if call.head.flag(b"x-asbru-dry-run"):
         await dryrun.respond(call, asked, targets)
         return None
@@ -117,6 +120,11 @@ async def ask(call: Call, match: Match) -> Answer | None:
         gateway = call.gateway  # before it is given: the client may go on, or away, at its last event
         gateway.affinity.put(answer.message_id, answer.target.provider, answer.target.model, answer.key.name)
     return answer
+
+
+async def names_file(call: Call, body: bytes) -> bool:
+    """Whether a request reads a file; the few in which it needs a closer look get it off the loop."""
+    return file_refs.may_name(body) and await call.loop.run_in_executor(None, file_refs.names, body)
 
 
 def counts(call: Call, target: Target) -> bool:

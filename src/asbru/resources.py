@@ -8,7 +8,7 @@ the caller may use, as a model would be.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
@@ -56,12 +56,14 @@ def providers(call: Call) -> list[Target]:
     found = [target for target in table.resource_targets(call.principal) if target.provider in relaying]
     if not found:
         raise GatewayError("not_found", "No provider that has batches and files is configured")
-    return call.pinned(found)
+    return call.unshared(call.pinned(found))
 
 
 async def create_batch(call: Call, match: Match) -> None:
     """A batch: every request's model is allowed and renamed as a message's would be; all must go to one provider."""
     call.require_json()
+    if call.own_key is None:
+        call.unshared([])  # before the body is read
     body = await call.body(call.gateway.config.server.max_batch_body_bytes)
     try:
         models = await call.loop.run_in_executor(None, splice.batch_models, body)  # it may be hundreds of megabytes
@@ -69,21 +71,46 @@ async def create_batch(call: Call, match: Match) -> None:
         raise GatewayError("invalid_request", str(error)) from None
     if not models:
         raise GatewayError("invalid_request", "requests: List should have at least 1 item")
-    targets = {model: call.targets(model)[0] for model in dict.fromkeys(model for model, _ in models)}
-    used = {target.provider for target in targets.values()}
-    if len(used) > 1:
-        raise GatewayError("invalid_request", "requests: the models of one batch must be of one provider")
-    provider = used.pop()
-    if provider not in call.gateway.relaying:
-        raise GatewayError("invalid_request", f"requests: {provider} does not take message batches")
-    if call.own_key is None and call.pin is None:
-        call.pin = _key_for(call, provider, [target.model for target in targets.values()])
+    asked = dict.fromkeys(model for model, _ in models)
+    targets = _together(call, {model: call.targets(model) for model in asked})
+    place = call.unshared([Target(next(iter(targets.values())).provider, "")])
 
     def renamed(_: str, key: Key) -> bytes:
         return splice.replace_batch_models(body, models, lambda model: key.upstream_model(targets[model].model))
 
     request = Request(method="POST", target=target_of(call, match), body=renamed)
-    await give(call, match, await attempts.run(call, request, [Target(provider, "")]))
+    await give(call, match, await attempts.run(call, request, place))
+
+
+def _together(call: Call, candidates: Mapping[str, Sequence[Target]]) -> dict[str, Target]:
+    """Model -> its target, all at the first provider of the first model's that can serve all; raises when none can.
+
+    The key is chosen too: pinned, unless it is pinned already or the caller's own.
+    """
+    first = next(iter(candidates.values()))
+    shared = [each.provider for each in first if all(_at(each.provider, others) for others in candidates.values())]
+    if not shared:
+        raise GatewayError("invalid_request", "requests: the models of one batch must be of one provider")
+    usable = [provider for provider in dict.fromkeys(shared) if provider in call.gateway.relaying]
+    if not usable:
+        raise GatewayError("invalid_request", f"requests: {shared[0]} does not take message batches")
+    refusals: list[GatewayError] = []
+    for provider in usable:
+        targets = {model: _at(provider, others)[0] for model, others in candidates.items()}
+        if provider != first[0].provider:
+            call.own_key = None
+        if call.own_key is None and call.pin is None:
+            try:
+                call.pin = _key_for(call, provider, [target.model for target in targets.values()])
+            except GatewayError as refusal:
+                refusals.append(refusal)
+                continue
+        return targets
+    raise refusals[0]
+
+
+def _at(provider: str, targets: Sequence[Target]) -> list[Target]:
+    return [target for target in targets if target.provider == provider]
 
 
 def _key_for(call: Call, provider: str, models: Sequence[str]) -> str:

@@ -28,7 +28,7 @@ def locked(sandbox: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         "auth": {"master_key": "env.ASBRU_MASTER_KEY"},
         "providers": {"sandbox": {"base_url": sandbox.url, "max_retries": 0, "keys": [{"value": "sk-held"}]}},
         "virtual_keys": [
-            {"name": "plain", "value": "env.PLAIN"},
+            {"name": "plain", "value": "env.PLAIN", "files_and_batches": True},
             {"name": "digested", "digest": digest(DIGESTED)},
             {"name": "narrow", "value": "env.NARROW", "providers": [{"name": "sandbox", "models": ["claude-opus-*"]}]},
             {"name": "disabled", "value": "env.DISABLED", "active": False},

@@ -68,11 +68,12 @@ PREFIXES += ["/pydanticai", "/langchain/anthropic", "/langchain", "/cursor"]
 def guarded(*upstreams: Upstream, **more: object) -> Json:
     """Providers behind virtual keys of every kind, and the operator's token."""
     keys: list[Json] = [
-        {"name": "good", "value": GOOD},
+        {"name": "good", "value": GOOD, "files_and_batches": True},
         {"name": "off", "value": OFF, "active": False},
         {"name": "old", "value": OLD, "expires_at": "2020-01-01T00:00:00Z"},
         {"name": "narrow", "value": NARROW, "providers": [{"name": "ab"[len(upstreams) - 1], "models": ["n-*"]}]},
     ]
+    keys[-1]["files_and_batches"] = True
     return providers(*upstreams) | {"virtual_keys": keys, "auth": {"master_key": MASTER, **more}}
 
 

@@ -1,8 +1,8 @@
 """What a configuration leaves unsaid, filled in: known providers, usual environment variables, names, defaults.
 
 Afterwards every provider has a dialect, a base URL (but for an embedded one, which gets its own when it is started)
-and named keys; ``auth.required`` and ``routing.default_provider`` are decided. Nothing that was said is changed, except
-that URLs lose their trailing slash.
+and named keys; ``auth.required``, ``routing.default_provider`` and the virtual keys' ``files_and_batches`` are decided.
+Nothing that was said is changed, except that URLs lose their trailing slash.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from asbru.config import Auth, Config, Provider
 from asbru.load.decode import Decoder
 from asbru.load.known import complete as complete_provider
 from asbru.load.known import configures_itself, trimmed
+from asbru.policy.isolation import decided
 from asbru.secrets import Secret
 from asbru.upstream.catalog import known_providers
 
@@ -41,7 +42,8 @@ def complete(config: Config, environ: Mapping[str, str], decoder: Decoder) -> Co
     if routing.default_provider is None:
         routing = replace(routing, default_provider=_default_provider(providers))
     server = replace(config.server, public_url=trimmed(config.server.public_url))
-    return replace(config, server=server, providers=providers, auth=auth, routing=routing)
+    whole = replace(config, server=server, providers=providers, auth=auth, routing=routing)
+    return replace(whole, virtual_keys=decided(whole))
 
 
 def _auth(config: Config, environ: Mapping[str, str], decoder: Decoder) -> Auth:

@@ -65,11 +65,18 @@ def _auth(config: Config) -> str:
     parts = [
         "required" if auth.required else "not required",
         f"{count} virtual key{'' if count == 1 else 's'}",
+        *_closed(config),
         "no master key" if auth.master_key is None else f"master key ({auth.master_key.origin})",
     ]
     if auth.allow_direct_keys:
         parts.append("callers' own provider keys are used")
     return ", ".join(parts)
+
+
+def _closed(config: Config) -> list[str]:
+    """How many virtual keys may not use files and batches; ``asbru check`` shows which."""
+    closed = sum(not key.files_and_batches for key in config.virtual_keys)
+    return [f"files and batches closed to {closed} of them"] if closed else []
 
 
 def _curl(config: Config, port: int) -> str:
