@@ -232,7 +232,6 @@ START = event("message_start", message={"content": [], "usage": {}})
         START + event("content_block_delta", index=0, delta={"type": "text_delta", "text": "x"}),
         START + event("content_block_stop", index=0),
         START + b"event: message_stop\ndata: {\n\n",
-        START + b'event: message_stop\ndata: {"type": "message_stop", "x": "\xff"}\n\n',
         START + b"event: message_stop\ndata: []\n\n",
         START + event("message_delta", delta=None, usage={}),
         event("message_start", message=None) + event("message_stop"),

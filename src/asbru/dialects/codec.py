@@ -128,8 +128,10 @@ class Context(msgspec.Struct, kw_only=True):
     """``anthropic-version``."""
     betas: Sequence[str] = ()
     session_id: str | None = None
+    wants_thinking: bool = True
+    """False where the request has no ``thinking``, or has it off: then an answer has none. Set by `prepare`."""
     show_thinking: bool = True
-    """False for ``thinking.display: omitted``. Set by `prepare`."""
+    """False for ``thinking.display: omitted``, and where no thinking is wanted. Set by `prepare`."""
     tool_names: dict[str, str] = {}
     """Name sent upstream -> the client's, where they differ. Set while encoding."""
     document_titles: dict[str, str | None] = {}
@@ -138,6 +140,16 @@ class Context(msgspec.Struct, kw_only=True):
     """The forced tool that stands for structured output: its input is the answer's text. Set while encoding."""
     stop_sequences: Sequence[str] = ()
     """Those that the gateway itself must watch for, because the provider cannot."""
+
+    def new_stream(self) -> MessageStream:
+        """What an answer to the request is told to."""
+        return MessageStream(
+            self.message_id,
+            self.shown_model,
+            show_thinking=self.show_thinking,
+            wants_thinking=self.wants_thinking,
+            stop_sequences=self.stop_sequences,
+        )
 
 
 class Sent(NamedTuple):

@@ -15,7 +15,8 @@ whatever the decoder says and in whatever order:
    (``max_tokens``) or refused. ``stop_sequence`` goes with the reason of that name, and with no other. A stream
    without a stop reason is an error.
 6. It ends once: with ``message_delta`` (final usage) and ``message_stop``, or with one ``error`` event; then nothing.
-7. Empty text and empty thinking open no block.
+7. Empty text and empty thinking open no block. Thinking that the client did not ask for opens none either: what clients
+   read first is the answer. Its state alone goes, as an empty block, in front of the next tool call, if one comes.
 8. Text ends before a stop sequence that the gateway watches for, and nothing comes after it but the end.
 
 An answer that comes whole is said to a `MessageStream` too: one way to both, so that a client gets the same of both.
@@ -33,6 +34,7 @@ from asbru.dialects.blobs import UNSIGNED
 from asbru.dialects.messages import StopReason
 from asbru.dialects.stopping import Watch
 from asbru.dialects.stream_events import Said
+from asbru.dialects.upstream_json import REPLACEMENT, ArgumentPieces, is_high, join_halves
 from asbru.record import Usage
 
 Json = dict[str, Any]
@@ -43,10 +45,11 @@ MAX_HELD = 16 * 1024 * 1024  # characters
 class _Tool:
     """A tool call: waiting for its turn, open, or (``done``) complete."""
 
-    __slots__ = ("block", "done", "fragments")
+    __slots__ = ("block", "done", "fragments", "pieces")
 
     def __init__(self, block: Json) -> None:
         self.block = block
+        self.pieces = ArgumentPieces()
         self.fragments: list[str] = []
         self.done = False
 
@@ -74,12 +77,14 @@ class MessageStream:
     """See the module. `take` gives the events made since the last time, `message` all of an answer that came whole.
 
     ``message_id`` and ``model`` are what the client sees; ``show_thinking`` False empties thinking but keeps signatures
-    (``display: omitted``); ``stop_sequences`` are those that the provider does not watch for itself.
+    (``display: omitted``), ``wants_thinking`` False leaves it out; ``stop_sequences`` are those that the provider does
+    not watch for itself.
     """
 
     __slots__ = (
         "_cut",
         "_details",
+        "_half",
         "_held",
         "_ids",
         "_index",
@@ -93,6 +98,8 @@ class MessageStream:
         "_show_thinking",
         "_stop",
         "_tools",
+        "_unwanted",
+        "_wants_thinking",
         "_watch",
         "ended",
         "service_tier",
@@ -102,15 +109,25 @@ class MessageStream:
     )
 
     def __init__(
-        self, message_id: str, model: str, *, show_thinking: bool = True, stop_sequences: Sequence[str] = ()
+        self,
+        message_id: str,
+        model: str,
+        *,
+        show_thinking: bool = True,
+        wants_thinking: bool = True,
+        stop_sequences: Sequence[str] = (),
     ) -> None:
         self._message_id = message_id
         self._model = model
         self._show_thinking = show_thinking
+        self._wants_thinking = wants_thinking
+        self._unwanted: list[str] = []
+        """Signatures of thinking that was left out since the last tool call."""
         self._said: list[Said] = []
         # The open block, when `_kind` is not None
         self._index = -1
         self._kind: str | None = None
+        self._half = ""  # of a character, at the end of its text or thinking
         self._open_tool: object = None
         # Tool calls by the decoder's key; `_queue` is what waits for its turn, in order: their keys, and `_Later`s
         self._tools: dict[object, _Tool] = {}
@@ -169,11 +186,15 @@ class MessageStream:
     def text(self, text: str) -> None:
         """Some of the answer's text."""
         if text and not self._later("text", text):
+            if self._half or text[-1] >= "\ud800" or text[0] >= "\ud800":
+                self._into("text", {"type": "text", "text": ""})
+                text = self._characters(text)
             if self._watch is None:
                 self._say(text)
             else:
                 self._say(self._watch.feed(text))
                 if self._watch.matched is not None:
+                    self._half = ""
                     self._close()
                     self.stop("stop_sequence", self._watch.matched)
                     self._cut = True
@@ -186,14 +207,20 @@ class MessageStream:
 
     def thinking(self, text: str) -> None:
         """Some of the reasoning."""
-        if text and not self._later("thinking", text):
+        if text and self._wants_thinking and not self._later("thinking", text):
             self._into("thinking", {"type": "thinking", "thinking": "", "signature": ""})
             if self._show_thinking:
+                if self._half or text[-1] >= "\ud800" or text[0] >= "\ud800":
+                    text = self._characters(text)
                 self._said.append(("thinking", self._index, text))
 
     def signature(self, signature: str) -> None:
         """The reasoning's state, to be sent back: ends the thinking block, opening an empty one when none is open."""
         if signature and not self._later("signature", signature):
+            if not self._wants_thinking:
+                self._hold(len(signature))
+                self._unwanted.append(signature)
+                return
             self._into("thinking", {"type": "thinking", "thinking": "", "signature": ""})
             self._close(signature)
 
@@ -260,9 +287,15 @@ class MessageStream:
         tool = self._tools.get(key)
         if tool is None:
             raise StreamError("a piece of a tool call came before its beginning")
+        if not tool.done:
+            self._input(key, tool, tool.pieces.feed(fragment))
+
+    def _input(self, key: object, tool: _Tool, fragment: str) -> None:
+        if not fragment:
+            return
         if self._kind == "tool" and self._open_tool == key:
             self._said.append(("input", self._index, fragment))
-        elif not tool.done and not self._cut:
+        elif not self._cut:
             self._hold(len(fragment))
             tool.fragments.append(fragment)
 
@@ -271,6 +304,7 @@ class MessageStream:
         tool = self._tools.get(key)
         if self.ended or tool is None or tool.done:
             return
+        self._input(key, tool, tool.pieces.end())
         tool.done = True
         if self._kind == "tool" and self._open_tool == key:
             self._close()
@@ -333,11 +367,20 @@ class MessageStream:
 
     def _close(self, signature: str = UNSIGNED) -> None:
         if self._kind is not None:
+            if self._half:
+                self._half = ""
+                self._said.append((self._kind, self._index, REPLACEMENT))
             if self._kind == "thinking":
                 self._said.append(("signature", self._index, signature))
             self._said.append(("close", self._index, None))
             self._kind = None
             self._open_tool = None
+
+    def _characters(self, text: str) -> str:
+        """The text in whole characters; half of one at its end waits for the other."""
+        text = self._half + text
+        self._half = text[-1] if is_high(text[-1]) else ""
+        return join_halves(text[:-1] if self._half else text)
 
     def _say(self, text: str) -> None:
         if text:
@@ -363,6 +406,10 @@ class MessageStream:
             tool = self._tools[turn]
             self._leave_text()
             self._close()
+            for signature in self._unwanted:
+                self._open("thinking", {"type": "thinking", "thinking": "", "signature": ""})
+                self._close(signature)
+            self._unwanted.clear()
             self._open("tool", tool.block)
             self._open_tool = turn
             self.tools_emitted += tool.block["type"] == "tool_use"
@@ -375,7 +422,8 @@ class MessageStream:
 
     def _end_tools(self) -> None:
         """The answer is over, so every tool call is complete, whether the provider said so or not."""
-        for tool in self._tools.values():
+        for key, tool in self._tools.items():
+            self._input(key, tool, tool.pieces.end())
             tool.done = True
         if self._kind == "tool":
             self._close()

@@ -107,8 +107,9 @@ def prepare(
     """
     _top_level(request, losses, native)
     request.system = [block for block in request.system if not block.text.startswith(BILLING_PREFIX) and block.text]
-    display = request.thinking.display if request.thinking is not None else None
-    context.show_thinking = display != "omitted"
+    thinking = request.thinking
+    context.wants_thinking = thinking is not None and thinking.type in ("enabled", "adaptive")
+    context.show_thinking = context.wants_thinking and thinking is not None and thinking.display != "omitted"
     work = _Work(request, context, losses, native, maker or context.model)
     work.tools()
     work.turns()

@@ -142,6 +142,14 @@ def parse(block: bytes) -> Event | None:
     return Event(name or b"message", data[0] if len(data) == 1 else b"\n".join(data))
 
 
+_KEEP_ALIVES = frozenset({b"heartbeat", b"ping", b"keepalive", b"keep-alive", b"keep_alive"})
+
+
+def is_filler(event: Event) -> bool:
+    """Whether it is there only to keep the connection open: without data, with ``null``, or named so."""
+    return event.data.strip() in (b"", b"null") or event.name.lower() in _KEEP_ALIVES
+
+
 def _only(data: bytes) -> Event | None:
     """The event, when these bytes are its name, if any, one line of data and the blank line; None for all else."""
     rest = data[:-2] if data.endswith(b"\n\n") else data[:-4] if data.endswith(b"\r\n\r\n") else b""

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from asbru.dialects import json_text, sse
+from asbru.dialects.upstream_json import INVALID, Reader, join_halves, mend_json
 
 Json = dict[str, Any]
 
@@ -34,9 +35,10 @@ def tool_input(text: str) -> msgspec.Raw | Json:
     What is no JSON object, cut by ``max_tokens`` or plainly wrong, goes on under the name that Anthropic documents for
     it, so that the client can answer.
     """
+    text = mend_json(text)
     try:
         _object(text)
-    except (msgspec.DecodeError, UnicodeError, RecursionError):
+    except INVALID:
         return {"INVALID_JSON": text}
     return msgspec.Raw(text.encode())
 
@@ -44,7 +46,10 @@ def tool_input(text: str) -> msgspec.Raw | Json:
 _object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 # What decoding raises for bytes that are no JSON or nested too deeply, and using them for a shape that is not expected.
-_NONSENSE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError, LookupError, TypeError, AttributeError)
+_NONSENSE = (*INVALID, LookupError, TypeError, AttributeError)
+
+_read_event = Reader(Json)
+_read_message = Reader(Json, in_pieces=False)
 
 
 class JoinError(ValueError):
@@ -62,8 +67,7 @@ class Joiner:
     def feed(self, data: bytes) -> None:
         """One event's data; raises `JoinError` for one that does not follow from those before it."""
         try:
-            event = msgspec.json.decode(data, type=Json)
-            self._take(event)
+            self._take(_read_event(data))
         except _NONSENSE as error:
             raise JoinError("the stream's events do not make a Message") from error
 
@@ -110,6 +114,9 @@ class Joiner:
         text = "".join(self._inputs.pop(index, ()))
         if text:
             block["input"] = tool_input(text)
+        for field in _APPENDED.values():
+            if isinstance(block.get(field), str):
+                block[field] = join_halves(block[field])
 
     def message(self) -> bytes:
         """The Message as JSON; raises `JoinError` when the stream has not ended as it should."""
@@ -132,7 +139,7 @@ def join(stream: bytes) -> bytes:
 def events(message: bytes) -> bytes:
     """The whole stream of a Message; raises `JoinError` when it is none."""
     try:
-        whole = msgspec.json.decode(message, type=Json)
+        whole = _read_message(message)
         blocks: list[Json] = whole["content"]
         usage: Json = whole["usage"]
         start = {**whole, "content": [], "stop_reason": None, "stop_sequence": None}

@@ -229,4 +229,51 @@ def test_the_last_count_is_the_final_one_and_is_known_when_the_stream_breaks_off
 def test_an_error_event_that_is_no_json_is_an_error_of_ours() -> None:
     decoder = CODEC.decoder(context())
     with pytest.raises(StreamError, match="not a chat completion"):
-        decoder.feed(b'event: error\ndata: {"x":"\xff"}\n\n')
+        decoder.feed(b'event: error\ndata: {"x":\n\n')
+
+
+# Broken characters and empty frames
+
+
+def test_half_an_emoji_is_joined_or_replaced() -> None:
+    chunks = rb"""data: {"choices":[{"delta":{"content":"\ud83d"}}]}
+
+data: {"choices":[{"delta":{"content":"\ude00 and \ud83d"}}]}
+
+data: {"choices":[{"delta":{"tool_calls":[{"id":"c","function":{"name":"f","arguments":"{\"a\":\"\\ud83d"}}]}}]}
+
+data: {"choices":[{"delta":{"tool_calls":[{"function":{"arguments":"\\ude00\ud83d"}}]}}]}
+
+data: {"choices":[{"delta":{"tool_calls":[{"function":{"arguments":"\ude00\"}"}}]},"finish_reason":"stop"}]}
+
+data: [DONE]
+
+"""
+    blocks = content(grammar.check(golden.streamed(CODEC, context(), [chunks]), error=False))
+    assert (blocks[0]["text"], blocks[1]["input"]) == ("😀 and \ufffd", {"a": "😀😀"})
+
+
+def test_half_an_emoji_in_a_whole_answer_is_replaced() -> None:
+    body = rb"""{"choices":[{"message":{"content":"\ud83d","tool_calls":[{"id":"c","function":
+        {"name":"f","arguments":"{\"a\":\"\\ud83d\"}"}}]},"finish_reason":"tool_calls"}]}"""
+    blocks = json.loads(CODEC.decode(body, context()).message())["content"]
+    assert (blocks[0]["text"], blocks[1]["input"]) == ("\ufffd", {"a": "\ufffd"})
+
+
+@pytest.mark.parametrize(
+    "frame", [b"data:\n\n", b"data: \n\n", b"data: null\n\n", b"event: heartbeat\ndata: alive\n\n"]
+)
+def test_frames_without_meaning_are_passed_over(frame: bytes) -> None:
+    chunk = b"data: " + json.dumps(delta(content="x")).encode() + b"\n\n"
+    end = b"data: " + json.dumps(STOP).encode() + b"\n\n"
+    read = grammar.check(golden.streamed(CODEC, context(), [frame + chunk + frame + end + frame]), error=False)
+    assert content(read) == [{"type": "text", "text": "x"}]
+
+
+def test_reasoning_that_nobody_asked_for_is_left_out_unless_a_call_needs_it() -> None:
+    unasked = context(wants_thinking=False, show_thinking=False, quirks=Quirks(reasoning_field="reasoning_content"))
+    thought = delta(reasoning_content="Hm.")
+    assert content(streamed(thought, delta(content="yes"), STOP, spoken=unasked)) == [{"type": "text", "text": "yes"}]
+    text, state, call = content(streamed(thought, delta(content="a"), tool(0, "c", "f", "{}"), STOP, spoken=unasked))
+    assert (text["text"], state["thinking"], call["type"]) == ("a", "", "tool_use")
+    assert blobs.unseal(state["signature"], "p", "m") == {"text": "Hm."}

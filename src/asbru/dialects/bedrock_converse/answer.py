@@ -68,12 +68,7 @@ class Answer:
 
     def __init__(self, context: Context) -> None:
         self._context = context
-        self.stream = MessageStream(
-            context.message_id,
-            context.shown_model,
-            show_thinking=context.show_thinking,
-            stop_sequences=context.stop_sequences,
-        )
+        self.stream = context.new_stream()
         # The open block: its index and kind, and what is told at its end only
         self._index = -1
         self._kind = ""

@@ -65,12 +65,7 @@ class _Teller:
     __slots__ = ("_context", "_grounding", "_in_text", "_late", "_thinking", "_tool_id", "_tools", "stream")
 
     def __init__(self, context: Context) -> None:
-        self.stream = MessageStream(
-            context.message_id,
-            context.shown_model,
-            show_thinking=context.show_thinking,
-            stop_sequences=context.stop_sequences,
-        )
+        self.stream = context.new_stream()
         self._context = context
         self._tool_id = id_mapper(context.quirks.tool_id_pattern)
         self._tools = 0

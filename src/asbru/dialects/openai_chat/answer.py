@@ -19,6 +19,7 @@ from asbru.dialects.messages import StopReason
 from asbru.dialects.openai_chat.wire import Call, Choice, Chunk, Delta, Usage, read_chunk
 from asbru.dialects.openai_common import REFUSAL, client_tool_id, count, shown_tier
 from asbru.dialects.openai_errors import in_answer
+from asbru.dialects.upstream_json import INVALID, read_any
 from asbru.dialects.whole import tool_input
 
 Json = dict[str, Any]
@@ -83,9 +84,11 @@ class ChunkDecoder:
                 self._reader.end()
                 stream.finish()
                 break
+            if sse.is_filler(event):
+                continue
             chunk = _read(event.data, read_chunk)
             if event.name == b"error" and chunk.error is None:
-                raise in_answer(_read(event.data, msgspec.json.decode))
+                raise in_answer(_read(event.data, read_any))
             self._chunk(chunk)
         return stream.take()
 
@@ -113,7 +116,7 @@ class ChunkDecoder:
 def _read(data: bytes, decode: Callable[[bytes], T]) -> T:
     try:
         return decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except INVALID:
         raise StreamError(_NONSENSE) from None
 
 
@@ -147,12 +150,7 @@ class _Reader:
     )
 
     def __init__(self, context: Context) -> None:
-        self.stream = MessageStream(
-            context.message_id,
-            context.shown_model,
-            show_thinking=context.show_thinking,
-            stop_sequences=context.stop_sequences,
-        )
+        self.stream = context.new_stream()
         self._context = context
         self._refused = False
         self._said: Usage | None = None
@@ -264,7 +262,8 @@ class _Reader:
         elif self._texts:
             state["text"] = "".join(self._texts)
         self._details, self._texts = [], []
-        self.stream.signature(blobs.seal(self._context.provider, self._context.model, state))
+        if state or self._context.wants_thinking:
+            self.stream.signature(blobs.seal(self._context.provider, self._context.model, state))
 
     # Tool calls
 

@@ -10,6 +10,8 @@ from typing import Any
 
 import msgspec
 
+from asbru.dialects.upstream_json import Reader
+
 Json = dict[str, Any]
 Number = int | float | None
 
@@ -91,4 +93,4 @@ class Chunk(msgspec.Struct):
     x_groq: Groq | None = None
 
 
-read_chunk = msgspec.json.Decoder(Chunk).decode
+read_chunk = Reader(Chunk)

@@ -16,6 +16,7 @@ from asbru.dialects.messages import StopReason
 from asbru.dialects.openai_common import REFUSAL, client_tool_id, count, shown_tier
 from asbru.dialects.openai_errors import in_answer
 from asbru.dialects.openai_responses import hosted, state
+from asbru.dialects.upstream_json import INVALID, Reader
 
 Json = dict[str, Any]
 
@@ -89,28 +90,17 @@ class _Count(msgspec.Struct):
     input_tokens: int
 
 
-_response = msgspec.json.Decoder(Response).decode
+_response = Reader(Response)
 _count = msgspec.json.Decoder(_Count).decode
-NONSENSE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-"""What decoding raises for bytes that are no JSON, or not of the expected shape."""
-
-
-def new_stream(context: Context) -> MessageStream:
-    return MessageStream(
-        context.message_id,
-        context.shown_model,
-        show_thinking=context.show_thinking,
-        stop_sequences=context.stop_sequences,
-    )
 
 
 def decode(body: bytes, context: Context) -> MessageStream:
     """See `Codec.decode`."""
     try:
         response = _response(body)
-    except NONSENSE:
+    except INVALID:
         raise StreamError("The provider's answer is not a response of the Responses API") from None
-    stream = new_stream(context)
+    stream = context.new_stream()
     output = Output(context, stream)
     if response.output is None and response.status is None and response.error is None:
         raise StreamError("The provider's answer is not a response of the Responses API")
@@ -127,7 +117,7 @@ def decode_count(body: bytes) -> int:
     """See `Codec.decode_count`."""
     try:
         return _count(body).input_tokens
-    except NONSENSE:
+    except INVALID:
         raise StreamError("The provider's answer is not a count of tokens") from None
 
 
@@ -191,7 +181,7 @@ class Output:
         self._kind, self._key = item.type, key
         self._said, self._part, self._as_text = None, 0, False
         if item.type == "message":
-            if item.phase:
+            if item.phase and self._context.wants_thinking:
                 self._stream.signature(state.seal_phase(self._context.provider, self._context.model, item.phase))
         elif item.type == "function_call":
             name = item.name or ""

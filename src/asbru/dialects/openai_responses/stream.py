@@ -16,15 +16,14 @@ from asbru.dialects.codec import Context
 from asbru.dialects.message_stream import MAX_HELD, StreamError
 from asbru.dialects.openai_errors import in_answer
 from asbru.dialects.openai_responses.answer import (
-    NONSENSE,
     Annotation,
     Item,
     Output,
     Part,
     Response,
     finish,
-    new_stream,
 )
+from asbru.dialects.upstream_json import INVALID, Reader
 
 
 class Event(msgspec.Struct):
@@ -50,8 +49,8 @@ class _Named(msgspec.Struct):
     type: str | None = None
 
 
-_event = msgspec.json.Decoder(Event).decode
-_named = msgspec.json.Decoder(_Named).decode
+_event = Reader(Event)
+_named = Reader(_Named)
 
 
 class EventDecoder:
@@ -60,7 +59,7 @@ class EventDecoder:
     __slots__ = ("_held", "_held_bytes", "_index", "_items", "_output", "_reader", "stream")
 
     def __init__(self, context: Context) -> None:
-        self.stream = new_stream(context)
+        self.stream = context.new_stream()
         self._reader = sse.Reader()
         self._output = Output(context, self.stream)
         self._items = 0
@@ -78,7 +77,7 @@ class EventDecoder:
         except sse.SseError as error:
             raise StreamError(str(error)) from None
         for event in events:
-            if not self.stream.ended:
+            if not self.stream.ended and not sse.is_filler(event):
                 self._take(event.data)
         return self.stream.take()
 
@@ -149,12 +148,12 @@ def _read(data: bytes) -> Event | None:
     """The event; None for one that means nothing here, whatever its shape. Raises `StreamError`."""
     try:
         return _event(data)
-    except NONSENSE:
+    except INVALID:
         if data.strip() == b"[DONE]":
             return None
         try:
             kind = _named(data).type
-        except NONSENSE:
+        except INVALID:
             raise StreamError("The provider's stream holds an event that is no JSON object") from None
         if kind in _OF_AN_ITEM or kind in _TERMINAL or kind == "error":
             raise StreamError(f"The provider's stream holds a {kind} event that makes no sense") from None
