@@ -6,10 +6,11 @@ from collections.abc import Callable
 from typing import Final
 
 import msgspec
+from msgspec.structs import asdict
 
 from asbru.dialects import codec
 from asbru.load.schema import docs_of_module, field_docs
-from asbru.upstream.catalog import KnownProvider, known_providers
+from asbru.upstream.catalog import Family, KnownProvider, families, known_providers
 from asbru.upstream.facts import table as models
 
 Table = Callable[[list[str], list[list[str]]], str]
@@ -42,6 +43,12 @@ call none, an image for one that is known to take none. A model is found by its 
 only its abilities are taken over, since limits are the host's. `model_facts` under a provider says more, or otherwise.
 """
 
+FAMILIES: Final = """
+What holds for a family of models, at every provider or at those named. A later row goes before an earlier one, and the
+configuration before all of them. What is in no table is not known, and then an effort, reasoning or `strict` is not
+sent, but named in `x-asbru-loss`.
+"""
+
 
 def blocks(table: Table) -> list[str]:
     """The page's parts after its title."""
@@ -60,6 +67,9 @@ def blocks(table: Table) -> list[str]:
         "## Models",
         FACTS.format(count=count, source=known.source.split(":")[0], date=known.date),
         table(["fact", "meaning"], facts()),
+        "## Families of models",
+        FAMILIES,
+        table(["models", "at", "what holds", "looked up", "source"], [family(each) for each in families()]),
     ]
 
 
@@ -101,6 +111,13 @@ def variables(known: KnownProvider) -> str:
 
 def source(known: KnownProvider) -> list[str]:
     return [code(known.name), known.date, known.source, known.note or ""]
+
+
+def family(row: Family) -> list[str]:
+    told = {**row.quirks, **{name: value for name, value in asdict(row.facts).items() if value is not None}}
+    holds = [f"{code(name)} {shown(value) or 'unset'}" for name, value in told.items()]
+    cited = f"{row.source}. {row.note}" if row.note else row.source
+    return [", ".join(map(code, row.models)), ", ".join(row.hosts) or "any", ", ".join(holds), row.date, cited]
 
 
 def quirks() -> list[list[str]]:

@@ -216,7 +216,7 @@ def _context(call: Call, asked: Asked, upstream: Upstream, model: str) -> Contex
         model=model,
         shown_model=asked.model,
         message_id="msg_" + call.request_id.removeprefix("req_"),
-        quirks=upstream.quirks,
+        quirks=upstream.quirks(model),
         facts=upstream.facts(model),
         version=call.head.text(b"anthropic-version") or "2023-06-01",
         betas=[*call.head.betas, *call.required_betas],

@@ -17,6 +17,7 @@ from asbru.policy.keys import compile_provider
 from asbru.telemetry import price_table
 from asbru.telemetry.prices import Prices
 from asbru.upstream import facts as models
+from asbru.upstream.capabilities import Capabilities
 from asbru.upstream.catalog import DEFAULT_HEADERS, KnownProvider, billed_by, known_providers
 
 KNOWN = known_providers()
@@ -104,8 +105,7 @@ def test_only_what_is_meant_to_configures_itself(known: KnownProvider) -> None:
 
 @EVERY
 def test_models_of_its_tables_are_known(known: KnownProvider) -> None:
-    tables = known.models_of or (known.name,)
-    listed = models.Facts(tables, {}).listed()
+    listed = Capabilities(known.name, Provider()).listed()
     assert bool(listed) or known.list_models != "known"
     assert all(table in models.table().models for table in known.models_of)
 

@@ -7,10 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asbru.config import ModelFacts
 from asbru.dialects.codec import Model
 from asbru.upstream import facts
-from asbru.upstream.facts import Facts, Table, canonical, simplified
+from asbru.upstream.facts import Table, canonical, simplified
 
 MADE = Table(
     source="made for this test",
@@ -117,32 +116,3 @@ def test_models_that_think_take_no_sampling_where_their_makers_say_so() -> None:
     assert find(("openai",), "gpt-4o").reasoning is False
     assert find(("groq",), "openai/gpt-oss-120b").sampling is True
     assert find(("openai",), "gpt-5.1").efforts == ("none", "low", "medium", "high")
-
-
-# One provider's
-
-
-def test_the_configuration_goes_before_the_table() -> None:
-    known = Facts(("openai",), {"gpt-5.1": ModelFacts(max_output_tokens=10, sampling=True)})
-    table = facts.table().find(("openai",), "gpt-5.1")
-    assert known.of("gpt-5.1") == msgspec.structs.replace(table, max_output_tokens=10, sampling=True)
-    assert known.of("gpt-4o") == facts.table().find(("openai",), "gpt-4o")
-
-
-def test_the_configuration_may_know_what_nobody_else_does() -> None:
-    known = Facts((), {"my-deployment": ModelFacts(efforts=("low", "high"), images=False)})
-    assert known.of("my-deployment") == Model(efforts=("low", "high"), images=False)
-
-
-def test_what_a_configuration_says_of_a_model_is_what_is_known_of_one() -> None:
-    told = {field.name for field in msgspec.structs.fields(ModelFacts)}
-    assert told == {field.name for field in msgspec.structs.fields(Model)}
-
-
-def test_names_that_nobody_knows_do_not_pile_up() -> None:
-    known = Facts((), {})
-    for number in range(facts._MAX_CACHED * 2 + 5):
-        assert known.of(f"made-up-{number}") == Model()
-    assert known.of("x" * 10_000) == Model()
-    assert len(known._cache) <= facts._MAX_CACHED
-    assert "x" * 10_000 not in known._cache

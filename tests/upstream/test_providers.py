@@ -118,7 +118,7 @@ def test_what_is_signed_is_what_is_sent() -> None:
 
 def test_quirks_and_facts_are_the_providers() -> None:
     made = upstream("mistral", dialect="openai-chat", quirks={"max_tokens_field": "max_tokens"})
-    assert made.quirks.max_tokens_field == "max_tokens"
+    assert made.quirks("any").max_tokens_field == "max_tokens"
     assert made.facts("mistral-medium-latest").context_tokens
     assert upstream("mine", dialect="openai-chat").facts("mistral-medium-latest").context_tokens is None
     assert upstream("mine", like="mistral", dialect="openai-chat").facts("mistral-medium-latest").context_tokens

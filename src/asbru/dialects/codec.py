@@ -41,11 +41,15 @@ class Quirks(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=Tr
     reasoning_required: bool = False
     """openai-chat: an assistant message with tool calls must have the reasoning field, be it empty."""
     reasoning_effort: bool = True
-    """openai-chat: ``reasoning_effort`` is understood, and ignored by models that do not reason."""
+    """There is a field for the effort; it is sent to models whose levels are known."""
     reasoning_object: bool = False
     """openai-chat: ``reasoning: {effort, max_tokens}`` in place of ``reasoning_effort``."""
     thinking_switch: bool = False
     """openai-chat: ``thinking: {type: enabled | disabled}`` is understood."""
+    forced_choice_thinks: bool = True
+    """A tool can be forced while the model thinks; otherwise thinking is switched off for it, or the model chooses."""
+    think_tags: bool = False
+    """openai-chat: reasoning stands at the head of the text, between ``<think>`` and ``</think>``."""
     json_schema: bool = True
     """Native structured output; otherwise a forced tool, otherwise an instruction."""
     json_schema_with_tools: bool = True
@@ -56,13 +60,17 @@ class Quirks(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=Tr
     """Where ``required`` is understood, so is a named function."""
     parallel_tool_calls: bool = True
     """``parallel_tool_calls`` is understood."""
-    strict_tools: bool = True
+    strict_tools: bool = False
     """``strict`` on a tool is understood."""
+    mixed_strict: bool = False
+    """Some tools of a request may be strict and others not; otherwise none is, unless all are."""
     web_search: bool = False
     """openai-chat: ``web_search_options`` is understood."""
     cache_breakpoints: str | None = None
     """openai-chat: how a content part marks a breakpoint: ``prompt_cache_breakpoint`` (OpenAI, gpt-5.6 and later) or
     ``cache_control`` (as in the Messages API)."""
+    images: bool = True
+    """Images can be sent, to models that are not known to take none."""
     image_url: bool = True
     """Images by URL are fetched by the provider."""
     files: bool = False
@@ -71,6 +79,8 @@ class Quirks(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=Tr
     """How many stop sequences can be sent; the gateway itself watches for the others."""
     tool_id_pattern: str = "^[a-zA-Z0-9_-]{1,64}$"
     """The ids of tool calls that are accepted, as a regular expression; others are mapped."""
+    tool_id_form: str | None = None
+    """What ids of tool calls look like in the history, with ``{name}`` and ``{index}``; foreign ids are given it."""
     tool_name_max: int = 64
     """The longest name of a tool; longer ones are mapped."""
     max_schema_depth: int | None = None
@@ -85,6 +95,12 @@ class Quirks(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=Tr
     """Where the end user's id goes (``safety_identifier``, ``user``), hashed."""
     vertex: bool = False
     """gemini: the variant of Vertex AI, which differs in a few fields."""
+    whole_max_tokens: int | None = None
+    """The largest ``max_tokens`` of an answer that is not streamed; with a larger one it is streamed and joined."""
+    stream_tools: bool = True
+    """Answers with tools can be streamed; otherwise they come whole and are made a stream."""
+    completed_when_cut: bool = False
+    """openai-responses: an answer that was cut at the limit is called completed."""
     path: str | None = None
     """The path under the base URL, where it is not the dialect's own; ``{model}`` is replaced."""
     query: str = ""

@@ -147,33 +147,46 @@ def structured(request: Request, context: Context, losses: Losses, tools: Collec
 # Reasoning and sampling
 
 EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
-COMMON_EFFORTS = ("low", "medium", "high")
-"""What a model takes of which nothing is known."""
+OBJECT_EFFORTS = ("low", "medium", "high")
+"""What a host with ``reasoning: {effort}`` takes for any model: it leaves out what a model does not know."""
 BUDGETS = ((4096, "high"), (2048, "medium"), (1024, "low"), (0, "minimal"))
 
 
 def effort(request: Request, context: Context, losses: Losses) -> str | None:
-    """How hard the model should think, in OpenAI's words; None to leave it to the model."""
+    """How hard the model should think, in the host's words; None to leave it to the model.
+
+    Sent only to a model whose levels are known: a host that does not know the field, or the level, refuses the request.
+    """
     thinking, facts = request.thinking, context.facts
     wanted = request.output_config.effort if request.output_config is not None else None
     field = "output_config.effort"
     if is_off(request):
         return least_effort(context, losses)
-    if thinking is not None and thinking.type == "enabled":
-        budget = thinking.budget_tokens or 0
-        if wanted is None:
-            field, wanted = "thinking.budget_tokens", effort_by_budget(budget, BUDGETS)
+    if wanted is None and thinking is not None and thinking.type == "enabled":
+        field, wanted = "thinking.budget_tokens", effort_by_budget(thinking.budget_tokens or 0, BUDGETS)
     if wanted is None:
         return None
-    if facts.reasoning is False or not context.quirks.reasoning_effort:
-        losses.note("dropped", field, "the model does not reason, or not by effort")
+    why = no_effort(context)
+    found = None if why is not None else nearest_effort(wanted, facts.efforts or OBJECT_EFFORTS)
+    if found is None:
+        losses.note("dropped", field, why or "this model has no such level")
         return None
-    if field == "thinking.budget_tokens":
-        losses.meet(field)
-    found = nearest_effort(wanted, facts.efforts or COMMON_EFFORTS)
-    if found != wanted:
+    if thinking is not None and thinking.type == "enabled":
+        losses.meet("thinking.budget_tokens")
+    if found != wanted and field == "output_config.effort":
         losses.note("approximated", field, f"{found} is what this model has")
     return found
+
+
+def no_effort(context: Context) -> str | None:
+    """Why the model cannot be told an effort; None when it can."""
+    if context.facts.reasoning is False:
+        return "the model does not reason"
+    if context.quirks.reasoning_object:
+        return None
+    if not context.quirks.reasoning_effort:
+        return "the host has no field for it"
+    return None if context.facts.efforts else "which levels the model takes is not known"
 
 
 def effort_by_budget(budget: int, steps: Sequence[tuple[int, str]]) -> str:
@@ -188,27 +201,29 @@ def is_off(request: Request) -> bool:
 
 def least_effort(context: Context, losses: Losses) -> str | None:
     """The effort for thinking that is switched off; None where the model cannot be told, or need not be."""
-    facts = context.facts
-    if facts.reasoning is False:
+    if context.facts.reasoning is False:
         return None
-    if facts.reasoning is None or not context.quirks.reasoning_effort:
-        # A model of which nothing is known may not reason at all, and then refuses to be told.
-        losses.note("dropped", "thinking.disabled", "the model's words for it are not known")
+    why = no_effort(context)
+    if why is not None:
+        losses.note("dropped", "thinking.disabled", why)
         return None
-    lowest = facts.efforts[0] if facts.efforts else COMMON_EFFORTS[0]
+    lowest = context.facts.efforts[0]
     if lowest != "none":
         losses.note("approximated", "thinking.disabled", f"{lowest} is the least this model thinks")
     return lowest
 
 
-def nearest_effort(wanted: str, levels: tuple[str, ...]) -> str:
-    """The highest of the levels that is not above the one wanted, otherwise the lowest; ``none`` only when asked."""
+def nearest_effort(wanted: str, levels: tuple[str, ...]) -> str | None:
+    """The highest of the levels that is not above the one wanted, otherwise the lowest; ``none`` only when asked.
+
+    None where the model does no more than think or not: to think is what it does by itself.
+    """
     if wanted in levels:
         return wanted
     place = EFFORTS.index(wanted) if wanted in EFFORTS else len(EFFORTS)
     thinking = [level for level in levels if level in EFFORTS and level != "none"]
     below = [level for level in thinking if EFFORTS.index(level) <= place]
-    return (below[-1:] or thinking[:1] or [levels[0]])[0]
+    return next(iter(below[-1:] or thinking[:1]), None)
 
 
 def sampling(request: Request, facts: Model, losses: Losses) -> Json:

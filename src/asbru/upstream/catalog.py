@@ -10,12 +10,13 @@ import tomllib
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
-from asbru.config import Dialect, KeyHeader, ModelList, Provider
+from asbru.config import Dialect, KeyHeader, ModelFacts, ModelList, Provider
 
+_FAMILIES = "models"
 _FILE = Path(__file__).resolve().parent.parent / "data" / "providers.toml"
 
 DEFAULT_HEADERS: dict[str, KeyHeader] = {
@@ -91,10 +92,29 @@ class KnownProvider(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fi
     """What is uncertain."""
 
 
+class Family(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
+    """What holds for some models, at every host or at some of them."""
+
+    models: tuple[str, ...]
+    """Patterns (as of `fnmatch`) of `canonical` names."""
+    hosts: tuple[str, ...] = ()
+    """Known providers; empty: wherever the models are."""
+    quirks: dict[str, bool | int | str | None] = {}
+    facts: ModelFacts = ModelFacts()
+    source: str
+    date: str
+    note: str | None = None
+
+
+@cache
+def _file() -> dict[str, Any]:
+    return tomllib.loads(_FILE.read_text("utf-8"))
+
+
 @cache
 def known_providers() -> Mapping[str, KnownProvider]:
     """Every known provider by name, in the order of the file."""
-    tables = tomllib.loads(_FILE.read_text("utf-8"))
+    tables = {name: table for name, table in _file().items() if name != _FAMILIES}
     return {name: msgspec.convert({"name": name, **table}, KnownProvider) for name, table in tables.items()}
 
 
@@ -108,6 +128,12 @@ def takes_any_key(providers: Mapping[str, Provider]) -> frozenset[str]:
     return frozenset(
         name for name, facts in found.items() if facts is not None and (facts.keyless or facts.key is not None)
     )
+
+
+@cache
+def families() -> tuple[Family, ...]:
+    """Every row about models, in the order of the file."""
+    return msgspec.convert(_file()[_FAMILIES], tuple[Family, ...])
 
 
 def billed_by(providers: Mapping[str, Provider]) -> dict[str, str]:

@@ -8,19 +8,16 @@ taken over, since they are the host's. The file is read when the first question 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
 
 import msgspec
-from msgspec.structs import asdict, replace
+from msgspec.structs import replace
 
-from asbru.config import ModelFacts
 from asbru.dialects.codec import Model
 
 _FILE = Path(__file__).resolve().parent.parent / "data" / "models.json"
-_MAX_CACHED = 1000
-_MAX_NAME_CHARS = 200  # a longer name is none, and would be kept
 
 _REGION = re.compile(r"^(?:us-gov|us|eu|apac|global|au|jp|ca|sa|me|af|uk|in|kr|mx)\.(?=[a-z0-9-]+\.)")
 _VENDOR = re.compile(
@@ -91,36 +88,3 @@ def canonical(name: str) -> str:
     """A name without host, maker, region, variant and date, so that it is the same at every host."""
     *_, plain = simplified(_SIZE_TAG.sub(r"-\1", name.lower().rpartition("/")[2]))
     return _VENDOR.sub("", plain).replace(".", "-").replace("_", "-")
-
-
-class Facts:
-    """What is known of one provider's models: what the configuration says, over the table."""
-
-    __slots__ = ("_cache", "_said", "_tables")
-
-    def __init__(self, tables: Sequence[str], said: Mapping[str, ModelFacts]) -> None:
-        self._tables = tuple(tables)
-        self._said = said
-        self._cache: dict[str, Model] = {}
-
-    def of(self, model: str) -> Model:
-        """What is known of a model, by the name it is asked for upstream."""
-        known = self._cache.get(model)
-        if known is None:
-            if len(model) > _MAX_NAME_CHARS:
-                return Model()
-            if len(self._cache) >= _MAX_CACHED:
-                self._cache.clear()
-            known = self._cache[model] = self._find(model)
-        return known
-
-    def _find(self, model: str) -> Model:
-        found = table().find(self._tables, model)
-        said = self._said.get(model)
-        if said is None:
-            return found
-        return replace(found, **{name: value for name, value in asdict(said).items() if value is not None})
-
-    def listed(self) -> tuple[str, ...]:
-        """Every model in the provider's tables, for a provider that cannot be asked for its own."""
-        return tuple(dict.fromkeys(name for each in self._tables for name in table().models.get(each, {})))

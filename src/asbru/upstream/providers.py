@@ -14,20 +14,17 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-import msgspec
-
 from asbru import __version__, config
 from asbru.dialects import registry
 from asbru.dialects.codec import Codec, Envelope, Model, Quirks
 from asbru.edge_headers import FieldRules
 from asbru.policy.keys import Key
 from asbru.secrets import Secret
-from asbru.upstream.catalog import known_providers
 from asbru.upstream.credentials import Credential, credential_line, of_key
 from asbru.upstream.http1 import Limits, Origin, Pool, TlsContexts, proxy_for
 
 if TYPE_CHECKING:
-    from asbru.upstream.facts import Facts
+    from asbru.upstream.capabilities import Capabilities
 
 __all__ = ["Upstream", "user_agent"]
 
@@ -39,8 +36,8 @@ class Upstream:
     """One provider's connections and the constant parts of its request heads."""
 
     __slots__ = (
+        "_capabilities",
         "_constant",
-        "_facts",
         "_host",
         "_prefix",
         "_version",
@@ -50,7 +47,6 @@ class Upstream:
         "dialect",
         "name",
         "pool",
-        "quirks",
         "request_rules",
         "response_rules",
         "settings",
@@ -82,8 +78,7 @@ class Upstream:
         elif self.dialect != OWN_DIALECT:
             self.codec = registry.codec(self.dialect)
         """What the provider speaks, or how it wraps the client's own dialect; None where that is relayed."""
-        self.quirks = msgspec.convert(settings.quirks, Quirks)
-        self._facts: Facts | None = None
+        self._capabilities: Capabilities | None = None
         configured = {key.name: key for key in settings.keys}
         self.credentials: dict[str, bytes | Credential] = {
             key.name: of_key(name, settings, configured[key.name], environ, contexts)
@@ -127,21 +122,23 @@ class Upstream:
         return self.codec is None and not self.signs
 
     def facts(self, model: str) -> Model:
-        """What is known of a model."""
-        return self._known().of(model)
+        """What is known of a model here."""
+        return self._known().of(model).facts
+
+    def quirks(self, model: str) -> Quirks:
+        """Where the provider differs from its dialect's reference, for this model."""
+        return self._known().of(model).quirks
 
     def models(self) -> tuple[str, ...]:
         """The models that are known to be there, for a provider that cannot be asked."""
         return self._known().listed()
 
-    def _known(self) -> Facts:
-        if self._facts is None:
-            from asbru.upstream.facts import Facts  # a relay does not need it
+    def _known(self) -> Capabilities:
+        if self._capabilities is None:
+            from asbru.upstream.capabilities import Capabilities  # a relay does not need it
 
-            known = known_providers().get(self.settings.like or self.name)
-            tables = () if known is None else known.models_of or (known.name,)
-            self._facts = Facts(tables, self.settings.model_facts)
-        return self._facts
+            self._capabilities = Capabilities(self.settings.like or self.name, self.settings)
+        return self._capabilities
 
     def target(self, below: bytes) -> bytes:
         """Path and query as they are sent, of a target below the base URL."""

@@ -135,6 +135,7 @@ BETWEEN: Json = {"thinking": {"type": "between_tools"}}
 ADAPTIVE: Json = {"thinking": {"type": "adaptive"}}
 OBJECT, NO_FIELD, SWITCH = {"reasoning_object": True}, {"reasoning_effort": False}, {"thinking_switch": True}
 USER = {"user_field": "user"}
+KNOWN: Json = {"efforts": ("low", "medium", "high")}
 EFFORT, NO_EFFORT = "approximated: output_config.effort", "dropped: output_config.effort"
 BUDGET, NO_BUDGET = "approximated: thinking.budget_tokens", "dropped: thinking.budget_tokens"
 NOT_OFF, NO_OFF = "approximated: thinking.disabled", "dropped: thinking.disabled"
@@ -156,14 +157,19 @@ LOOSE: Json = {"tools": [{"type": "function", "function": {"name": "look", "para
         (effort("none"), {}, {"efforts": ("high",)}, HIGH, EFFORT),
         (effort("max"), {}, {"efforts": ("none", "low", "high")}, HIGH, EFFORT),
         (effort("minimal"), {}, {"efforts": ("none", "low")}, LOW, EFFORT),
-        (effort("low"), {}, {"efforts": ("none",)}, {"reasoning_effort": "none"}, EFFORT),
+        (effort("low"), {}, {"efforts": ("none",)}, {}, NO_EFFORT),
+        (effort("high"), {}, {"efforts": ("none", "default")}, {}, NO_EFFORT),
+        (effort("high"), {}, {"efforts": ("low", "medium", "xhigh")}, {"reasoning_effort": "medium"}, EFFORT),
+        (effort("high"), {}, {}, {}, NO_EFFORT),
+        (effort("high"), {}, {"reasoning": True}, {}, NO_EFFORT),
+        (budget(4096), {}, {}, {}, NO_BUDGET),
         (budget(9000), {}, {"efforts": ("low",)}, LOW, BUDGET),
         (effort("future"), {}, {"efforts": ("low", "high")}, HIGH, EFFORT),
-        ({**effort("low"), **budget(9000)}, {}, {}, LOW, BUDGET),
+        ({**effort("low"), **budget(9000)}, {}, KNOWN, LOW, BUDGET),
         ({**effort("low"), **budget(9000)}, OBJECT, {}, {"reasoning": {"effort": "low"}}, BUDGET),
-        (budget(4096), {}, {}, HIGH, BUDGET),
-        (budget(4095), {}, {}, {"reasoning_effort": "medium"}, BUDGET),
-        (budget(1024), {}, {}, LOW, BUDGET),
+        (budget(4096), {}, KNOWN, HIGH, BUDGET),
+        (budget(4095), {}, KNOWN, {"reasoning_effort": "medium"}, BUDGET),
+        (budget(1024), {}, KNOWN, LOW, BUDGET),
         (budget(100), {}, {"efforts": ("minimal", "low")}, {"reasoning_effort": "minimal"}, BUDGET),
         (budget(-5), {}, {"efforts": ("minimal", "low")}, {"reasoning_effort": "minimal"}, BUDGET),
         (budget(9000), NO_FIELD, {}, {}, NO_BUDGET),
@@ -171,8 +177,9 @@ LOOSE: Json = {"tools": [{"type": "function", "function": {"name": "look", "para
         (ADAPTIVE, SWITCH, {}, {"thinking": {"type": "enabled"}}, "none"),
         ({}, SWITCH, {}, {}, "none"),
         (OFF, OBJECT, {}, {"reasoning": {"effort": "none"}}, "none"),
-        (BETWEEN, {}, {"reasoning": True}, LOW, NOT_OFF),
+        (BETWEEN, {}, {"reasoning": True, **KNOWN}, LOW, NOT_OFF),
         (OFF, {}, {}, {}, NO_OFF),
+        (OFF, {}, {"reasoning": True}, {}, NO_OFF),
         (OFF, {}, {"reasoning": False}, {}, "none"),
         (OFF, NO_FIELD, {"reasoning": True}, {}, NO_OFF),
         (STRICT, {"strict_tools": False}, {}, LOOSE, "approximated: tools.0"),
@@ -351,3 +358,31 @@ def test_a_count_is_not_this_dialects_to_give() -> None:
             Context(provider="p", model="m", shown_model="m", message_id="i"),
             Losses(CODEC.fidelity),
         )
+
+
+# A tool that is forced at a host that forces none while the model thinks
+
+
+@pytest.mark.parametrize("choice", [{"type": "any"}, {"type": "tool", "name": "look"}])
+def test_a_forced_tool_switches_thinking_off_where_both_do_not_go(choice: Json) -> None:
+    quirks = {"forced_choice_thinks": False, "thinking_switch": True}
+    facts = {"reasoning": True, "efforts": ("low", "high")}
+    asked = {"tools": [TOOL], "tool_choice": choice}
+    body, losses, _ = encode(asked, quirks, facts)
+    assert body["thinking"] == {"type": "disabled"}
+    assert body["tool_choice"] != "auto"
+    assert losses.header() == "none"
+    body, losses, _ = encode({**asked, **effort("high")}, quirks, facts)
+    assert (body["thinking"], "reasoning_effort" in body) == ({"type": "disabled"}, False)
+    assert losses.header() == NO_EFFORT
+    body, losses, _ = encode(asked, {"forced_choice_thinks": False}, facts)
+    assert ("thinking" in body, body["tool_choice"], losses.header()) == (False, "auto", "approximated: tool_choice")
+
+
+def test_the_tool_that_stands_for_structured_output_is_forced_without_thinking_too() -> None:
+    quirks = {"forced_choice_thinks": False, "thinking_switch": True, "json_schema": False}
+    schema = {"type": "object", "properties": {"a": {"type": "string"}}}
+    asked = {"output_config": {"format": {"type": "json_schema", "schema": schema}}}
+    body, losses, _ = encode(asked, quirks, {"reasoning": True})
+    assert body["thinking"] == {"type": "disabled"}
+    assert losses.header() == "emulated: output_config.format"

@@ -329,7 +329,8 @@ def test_a_count_has_the_prompt_and_nothing_else() -> None:
     }
     request |= {"thinking": {"type": "enabled", "budget_tokens": 4096}, "output_config": {"format": _format()}}
     parsed = messages.parse(json.dumps(request).encode(), counting=True)
-    sent = CODEC.encode_count(parsed, context(), Losses(CODEC.fidelity))
+    where = context(facts=Model(reasoning=True, efforts=("low", "high")))
+    sent = CODEC.encode_count(parsed, where, Losses(CODEC.fidelity))
     assert sent.target == b"/v1/responses/input_tokens"
     assert json.loads(sent.body) == {
         "model": "gpt-5",

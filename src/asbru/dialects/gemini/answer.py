@@ -135,7 +135,7 @@ class _Teller:
             self.stream.text(text)
             self._late = signature or self._late
             return
-        self._sign(signature)
+        self._sign(signature if self._context.wants_thinking else None)
         self.stream.text(text)
         self._in_text = True
 
@@ -198,7 +198,9 @@ class _Teller:
     def _leave_text(self) -> None:
         """Something other than text comes: the signature of the text before it can go."""
         if self._late is not None:
-            if self._in_text:
+            if not self._context.wants_thinking:
+                pass  # the text's own: no call needs it
+            elif self._in_text:
                 self.stream.signature(self._seal(after=self._late))
             else:
                 self.stream.signature(self._seal(parts=[{"text": "", "thoughtSignature": self._late}]))
@@ -210,7 +212,7 @@ class _Teller:
         """Before a part: its signature, which also ends the thinking that was shown."""
         if signature is not None:
             self.stream.signature(self._seal(before=signature))
-        elif self._thinking:
+        elif self._thinking and self._context.wants_thinking:
             self.stream.signature(self._seal())
         self._thinking = False
 

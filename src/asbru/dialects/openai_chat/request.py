@@ -10,7 +10,7 @@ from asbru.dialects.codec import Context, Sent
 from asbru.dialects.losses import Losses, LossyError
 from asbru.dialects.messages import Request, Tool
 from asbru.dialects.openai_chat.conversation import Conversation
-from asbru.dialects.openai_chat.reasoning import reasoning
+from asbru.dialects.openai_chat.reasoning import reasoning, unthinking
 from asbru.dialects.prepare import prepare, server_tool_field
 from asbru.dialects.stopping import divide
 
@@ -33,13 +33,18 @@ def encode(request: Request, context: Context, losses: Losses) -> Sent:
     _tools(request, context, losses, body)
     _format(request, context, losses, body)
     _sampling(request, context, losses, body)
-    body |= reasoning(request, context, losses)
+    forced = body.get("tool_choice", "auto") not in ("auto", "none")
+    off = unthinking(request, context, losses) if forced else {}
+    if off is None:
+        losses.note("approximated", "tool_choice", "the host forces no tool while the model thinks, as it always does")
+        body["tool_choice"] = "auto"
+    body |= off or reasoning(request, context, losses)
     body |= hosts_own
     if request.stream:
         body["stream"] = True
         if context.quirks.stream_usage:
             body["stream_options"] = {"include_usage": True}
-    conversation = Conversation(context, losses, breakpoint, keep_reasoning=not common.is_off(request))
+    conversation = Conversation(context, losses, breakpoint, keep_reasoning=not (off or common.is_off(request)))
     conversation.write(request)
     body["messages"] = conversation.messages
     if breakpoint == common.BREAKPOINT and conversation.breakpoints:

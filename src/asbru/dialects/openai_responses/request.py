@@ -35,7 +35,7 @@ def encode(request: Request, context: Context, losses: Losses) -> Sent:
     body["store"] = False
     if request.stream:
         body["stream"] = True
-    include = [] if context.facts.reasoning is False else [_ENCRYPTED]
+    include = [_ENCRYPTED] if context.facts.reasoning else []
     if _WEB_SEARCH in (tool["type"] for tool in body.get("tools", ())):
         include.append(hosted.SOURCES)
     if include:
@@ -95,7 +95,7 @@ def _reasoning(request: Request, context: Context, losses: Losses) -> Json:
     if effort is not None:
         found["effort"] = effort
     thinks = request.thinking is not None and request.thinking.type in ("enabled", "adaptive")
-    if thinks and context.show_thinking and context.facts.reasoning is not False:
+    if thinks and context.show_thinking and context.facts.reasoning:
         found["summary"] = "auto"
     return found
 
