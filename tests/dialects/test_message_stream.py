@@ -15,7 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from asbru.dialects import blobs, whole
-from asbru.dialects.message_stream import MAX_HELD, MessageStream, StreamError, stop_reason
+from asbru.dialects.message_stream import MAX_HELD, MessageStream, StreamError
+from asbru.dialects.stream_events import stop_reason
 from tests import grammar
 from tests.grammar import Json
 

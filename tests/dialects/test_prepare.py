@@ -171,7 +171,14 @@ def test_unsigned_reasoning_goes_where_it_is_native() -> None:
 @pytest.mark.parametrize(("display", "shown"), [("omitted", False), ("summarized", True), (None, True)])
 def test_whether_thinking_is_shown(display: str | None, shown: bool) -> None:
     assert prepared(thinking={"type": "adaptive", "display": display})[1].show_thinking is shown
-    assert prepared()[1].show_thinking
+
+
+def test_thinking_is_wanted_where_the_request_has_it_on() -> None:
+    for thinking in ({"type": "adaptive"}, {"type": "enabled", "budget_tokens": 2000}):
+        assert prepared(thinking=thinking)[1].wants_thinking
+    for off in (None, {"type": "disabled"}, {"type": "between_tools"}):
+        context = prepared(thinking=off)[1]
+        assert not context.wants_thinking and not context.show_thinking
 
 
 # 11 and results in general

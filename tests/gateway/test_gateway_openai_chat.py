@@ -15,7 +15,8 @@ KEYS = ({"value": "sk-error-429-a"}, {"value": "sk-invalid-a"})
 @pytest.fixture(scope="module")
 def via() -> Iterator[Via]:
     limited, refused = ({"keys": [{**key, "weight": 1000}, {"value": "sk-good"}]} for key in KEYS)
-    host = {"quirks": {"reasoning_field": "reasoning_content", "max_tokens_field": "max_tokens"}}
+    host: dict[str, object] = {"quirks": {"reasoning_field": "reasoning_content", "max_tokens_field": "max_tokens"}}
+    host["model_facts"] = {"some-thinker": {"reasoning": True, "efforts": ["low", "medium", "high"]}}
     there = {"like": "openai", "dialect": "openai-chat"}
     with translated(there, "/v1", limited=limited, refused=refused, host=host) as made:
         yield made

@@ -12,7 +12,9 @@ from typing import Any, Final
 import msgspec
 
 from asbru.dialects import json_text, sse
+from asbru.dialects.messages import StopReason
 from asbru.dialects.whole import tool_input
+from asbru.record import Usage
 
 Json = dict[str, Any]
 
@@ -88,3 +90,29 @@ def message(said: Sequence[Said]) -> bytes:
         else:
             content[-1][kind] += value
     return json_text.encode(whole)
+
+
+def stop_reason(said: StopReason, tools: int) -> StopReason:
+    """The stop reason a client may rely on: agents go on calling tools only when they are told ``tool_use``."""
+    if tools and said in ("end_turn", "stop_sequence", "tool_use"):
+        return "tool_use"
+    if not tools and said == "tool_use":
+        return "end_turn"
+    return said
+
+
+def usage_json(usage: Usage) -> Json:
+    """Usage as the Messages API gives it: every count an integer; cache writes by their TTL where that is known."""
+    said: Json = {
+        "input_tokens": usage.input_tokens,
+        "cache_creation_input_tokens": usage.cache_creation_input_tokens,
+        "cache_read_input_tokens": usage.cache_read_input_tokens,
+        "output_tokens": usage.output_tokens,
+        "output_tokens_details": {"thinking_tokens": usage.thinking_tokens},
+    }
+    if usage.cache_creation_5m_tokens or usage.cache_creation_1h_tokens:
+        said["cache_creation"] = {
+            "ephemeral_5m_input_tokens": usage.cache_creation_5m_tokens,
+            "ephemeral_1h_input_tokens": usage.cache_creation_1h_tokens,
+        }
+    return said
