@@ -172,7 +172,8 @@ class ProviderKey(Section, frozen=True):
     name: Name | None = None
     """How logs, records and ``x-bf-api-key`` call it; by default ``key-1``, ``key-2``, …"""
     weight: NonNegativeFloat = 1.0
-    """Its share of the requests among the keys that may serve a model; 0 leaves it out unless it is pinned."""
+    """Its share of the requests among the keys that may serve a model; 0 leaves it out unless it is pinned, or no
+    key with weight may serve the model."""
     models: tuple[Text, ...] = ("*",)
     """Allow-list of model patterns (``*`` matches any run of characters)."""
     exclude: tuple[Text, ...] = ()

@@ -115,9 +115,11 @@ def _at(provider: str, targets: Sequence[Target]) -> list[Target]:
 
 def _key_for(call: Call, provider: str, models: Sequence[str]) -> str:
     """The first key that may serve every one of the models; raises when there is none."""
-    keys = [key for key in call.gateway.table.providers[provider].keys if key.weight > 0]
+    policy = call.gateway.table.providers[provider]
+    keys = policy.keys
     for model in models:
-        keys = [key for key in keys if key.may_serve(model)]
+        pool = policy.pool(model)
+        keys = tuple(key for key in keys if key in pool)
         if not keys:
             shown = model[:MAX_MODEL_CHARS]
             message = f"requests: no key of {provider} may serve all models of this batch, {shown!r} among them"

@@ -97,6 +97,23 @@ def test_without_a_session_keys_are_used_by_their_weight() -> None:
     run(main())
 
 
+def test_a_model_whose_keys_all_have_no_weight_is_served_by_them() -> None:
+    async def main() -> None:
+        async with Upstream(*[answers()] * 2) as a:
+            config = pool(a)
+            for key, (weight, models) in zip(
+                config["providers"]["a"]["keys"], ((1, ["m-*"]), (0, ["n-*"]), (0, ["n-*"])), strict=True
+            ):
+                key |= {"weight": weight, "models": models}
+            async with serving(config) as gateway:
+                for model in ("n-1", "m-1"):
+                    assert (await ask(gateway, asked(model))).status == 200
+                assert a.seen[0].key in ("sk-two", "sk-three")
+                assert a.seen[1].key == "sk-one"
+
+    run(main())
+
+
 @pytest.mark.parametrize("header", ["x_bf_api_key", "x_bf_api_key_id"])
 def test_a_stored_key_can_be_pinned_by_name_or_id_even_one_without_weight(header: str) -> None:
     async def main() -> None:

@@ -160,7 +160,6 @@ def test_an_entry_that_could_not_take_effect(complaints: Complaints, text: str, 
             "keys[1].name",
             "`key-2` is the name of keys[0] already",
         ),
-        ("keys: [{value: a, weight: 0}]", "keys", "every weight is 0, so none of them is ever chosen"),
         (
             "keys: [{value: a, models: []}]",
             "keys[0].models",

@@ -185,6 +185,18 @@ def test_the_choice_is_weighted_among_the_keys_that_may_serve(
     assert all(abs(hits[name] - share) <= 1 for name, share in expected.items())
 
 
+def test_keys_without_weight_serve_a_model_that_no_key_with_weight_may_serve() -> None:
+    table = pool(stored("main", models=["claude-*"]), stored("x", 0, models=["gpt-*"]), stored("y", 0))
+    hits = Counter(chosen(table, "gpt-1", rand=step / 100) for step in range(100))
+    assert hits == {"x": 50, "y": 50}
+    assert chosen(table, "gpt-1", cooling=cooled("x")) == "y"
+    assert {chosen(table, "gpt-1", session=f"s{number}") for number in range(20)} == {"x", "y"}
+    assert {chosen(table, "claude-1", rand=step / 10) for step in range(10)} == {"main"}
+    assert chosen(table, "claude-1", tried=["main"]) is None
+    assert chosen(table, "claude-1", cooling=cooled("main")) is None
+    assert chosen(pool(stored("only", 0))) == "only"
+
+
 def test_a_conversation_stays_on_its_key_and_comes_back_to_it() -> None:
     homes = {}
     for number in range(30):
@@ -213,9 +225,9 @@ def test_rather_a_key_at_rest_than_none_when_so_asked() -> None:
     assert chosen(one, cooling=cooled("a"), even_cooling=True, tried=["a"]) is None
 
 
-def test_a_pool_without_weight_serves_only_when_pinned() -> None:
+def test_a_pool_without_weight_serves_all_the_same() -> None:
     off = pool(stored("off", 0))
-    assert chosen(off) is None
+    assert chosen(off) == "off"
     assert chosen(off, pin="off") == "off"
     targets = off.targets("p/m", (), ANONYMOUS, {}, rand=0.0)
     assert off.pinned(targets, "off") == targets
@@ -278,11 +290,9 @@ def test_the_chosen_key_may_serve_and_none_means_that_none_may(
     keys: list[ProviderKey], model: str, rand: float, tried: set[str], resting: set[str]
 ) -> None:
     table = pool(*keys)
-    usable = {
-        key.name
-        for key in table.keys("p")
-        if key.weight > 0 and key.may_serve(model) and key.name not in tried and key.name not in resting
-    }
+    able = [key for key in table.keys("p") if key.may_serve(model)]
+    pool_of = [key for key in able if key.weight] or able
+    usable = {key.name for key in pool_of if key.name not in tried and key.name not in resting}
     name = chosen(table, model, rand=rand, tried=tried, cooling=cooled(*resting))
     assert name in usable if usable else name is None
     elsewhere = Cooldowns()

@@ -140,8 +140,6 @@ def _check_provider(config: Config, name: str, provider: Provider, environ: Mapp
 def _check_keys(name: str, provider: Provider, path: Path, note: Note) -> None:
     for index, repeated, first in _twice(key.name or "" for key in provider.keys):
         note((*path, index, "name"), f"{quoted(repeated)} is the name of keys[{first}] already")
-    if provider.keys and not any(key.weight for key in provider.keys):
-        note(path, "every weight is 0, so none of them is ever chosen")
     for index, key in enumerate(provider.keys):
         here = (*path, index)
         if not key.models:

@@ -69,6 +69,11 @@ class ProviderPolicy(msgspec.Struct, frozen=True):
         """Whether any key may serve the model; one without weight may when it is pinned."""
         return any(key.may_serve(model) for key in self.keys)
 
+    def pool(self, model: str) -> list[Key]:
+        """The keys that share the requests for a model; without weight only if none with weight may."""
+        keys = [key for key in self.keys if key.may_serve(model)]
+        return [key for key in keys if key.weight > 0] or keys
+
 
 def compile_provider(name: str, provider: Provider, *, takes_any_key: bool = False) -> ProviderPolicy:
     """Raises `ValueError` naming the entry that cannot work; ``takes_any_key``: what keys it has, it does not check."""

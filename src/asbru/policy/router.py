@@ -51,6 +51,11 @@ _DECORATION = re.compile(r"\[[0-9]+[km]\]\Z", re.IGNORECASE)
 _weight = attrgetter("weight")
 
 
+def _share(key: Key) -> float:
+    """A key's share of its pool: its weight; in a pool without any all are equal."""
+    return key.weight or 1.0
+
+
 class Target(NamedTuple):
     """A provider and the model name asked of it (before the aliases of the key that will serve).
 
@@ -302,15 +307,15 @@ class Table:
         if pin is not None:
             key = _pinned(policy, pin)
             return key if key.name not in tried and key.may_serve(model) else None
-        if len(keys) == 1 and not tried and not cooling and keys[0].weight > 0:
+        if len(keys) == 1 and not tried and not cooling:
             # fast path: one key and nothing against it; test_router compares it with the general case
             return keys[0] if keys[0].may_serve(model) else None
-        usable = [key for key in keys if key.name not in tried and key.may_serve(model)]
+        usable = [key for key in policy.pool(model) if key.name not in tried]
         if cooling and not even_cooling:
             usable = [key for key in usable if not cooling.cooling(provider, key.name, model, now)]
         if session is not None and len(usable) > 1:
-            return rendezvous(usable, _weight, _key_id, session)
-        return weighted(usable, _weight, rand)
+            return rendezvous(usable, _share, _key_id, session)
+        return weighted(usable, _share, rand)
 
     def pinned(self, targets: Sequence[Target], pin: str) -> list[Target]:
         """The targets that the pinned key can serve; raises `GatewayError` when there is none."""
