@@ -24,7 +24,7 @@ from asbru.telemetry.records import open_records, records_fault
 
 log = logging.getLogger("asbru")
 
-CLEAN, UNEXPECTED, CONFIGURATION, CANNOT_START = 0, 1, 2, 3
+CANNOT_START = 3
 SANDBOX = "sandbox"
 
 

@@ -95,7 +95,7 @@ def test_every_field_has_its_place() -> None:
         future={"a": 1},
         nothing=None,
     )
-    assert (request.system, request.system_was_text, request.stream) == ([Text(text="S")], True, True)
+    assert (request.system, request.stream) == ([Text(text="S")], True)
     assert request.tools[0].is_custom and request.tools[0].input_schema == {}
     assert request.tool_choice is not None and request.tool_choice.disable_parallel_tool_use
     assert request.thinking is not None and (request.thinking.budget_tokens, request.thinking.display) == (5, "omitted")

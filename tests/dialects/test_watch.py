@@ -50,7 +50,6 @@ class State(NamedTuple):
     model: str | None = None
     stop_reason: str | None = None
     usage: dict[str, int] | None = None
-    usage_final: bool = False
     error: bytes | None = None
     error_type: str | None = None
     early_error: bool = False
@@ -187,7 +186,6 @@ def expected(events: list[tuple[str, bytes]]) -> State:
             if name == "message_delta":
                 noted["stop_reason"] = short((data["delta"] or {}).get("stop_reason")) or noted["stop_reason"]
                 use(data["usage"])
-                noted["usage_final"] = noted["usage_final"] or isinstance(data["usage"], dict)
     return State(**noted)
 
 
@@ -279,10 +277,9 @@ def test_a_stream_from_start_to_end() -> None:
     assert not seen.content
     assert seen.feed(BLOCK[10:]) == BLOCK
     assert seen.content
-    assert not seen.usage_final
     assert seen.feed(final({"output_tokens": 40}) + STOP) == final({"output_tokens": 40}) + STOP
     assert seen.usage == Usage(input_tokens=9, output_tokens=40, cache_read_input_tokens=3)
-    assert (seen.stop_reason, seen.usage_final, seen.complete, seen.error) == ("end_turn", True, True, None)
+    assert (seen.stop_reason, seen.complete, seen.error) == ("end_turn", True, None)
 
 
 @pytest.mark.parametrize("before", [b"", PING, start(), start() + PING + b": comment\r\r"])
@@ -345,7 +342,6 @@ def test_an_unreadable_error_is_an_error() -> None:
 def test_a_stream_that_just_ends_is_not_complete() -> None:
     seen = watched(start({"input_tokens": 5, "output_tokens": 1}), BLOCK, delta(), b"event: message_stop\ndata: {}\n")
     assert not seen.complete
-    assert not seen.usage_final
     assert seen.usage == Usage(input_tokens=5, output_tokens=1)  # what was seen is settled
 
 
@@ -382,7 +378,6 @@ def test_a_missing_usage_is_none_or_zero(said: object) -> None:
     assert watched(start(said)).usage == (Usage() if said == {} else None)
     seen = watched(start({"input_tokens": 4}), final(said))
     assert seen.usage == Usage(input_tokens=4)
-    assert seen.usage_final == (said == {})
 
 
 def test_an_unpaired_surrogate_does_not_lose_the_usage() -> None:

@@ -135,13 +135,6 @@ def test_every_row(outcome: Outcome, expected: Expected) -> None:
         assert decision.counts is expected.counts
 
 
-@pytest.mark.parametrize("outcome", ROWS, ids=map(label, ROWS))
-def test_nothing_happens_after_the_first_content(outcome: Outcome) -> None:
-    decision = choose(outcome._replace(committed=True))
-    assert decision.action == "stop"
-    assert decision.counts is ROWS[outcome].counts
-
-
 def test_an_answer_that_breaks_off_is_none_that_makes_sense() -> None:
     assert retry.row_of(Outcome("reset", responded=True)).error == "upstream_invalid"
     assert retry.row_of(Outcome("reset")).error == "upstream_unreachable"
@@ -292,7 +285,6 @@ def test_no_decision_takes_what_is_not_there(
     if decision.action == "next_candidate":
         assert more
     if decision.action != "stop":
-        assert not outcome.committed
         assert left_s > 0
     if decision.cool_s is not None:
         assert not outcome.own_key

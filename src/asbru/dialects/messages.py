@@ -179,7 +179,6 @@ class Request(msgspec.Struct, kw_only=True):
     max_tokens: int
     messages: list[Turn]
     system: list[Text] = []
-    system_was_text: bool = False
     stream: bool = False
     tools: list[Tool] = []
     tool_choice: ToolChoice | None = None
@@ -281,7 +280,6 @@ def parse(body: bytes, *, counting: bool = False) -> Request:
         max_tokens=1 if head.max_tokens is None else head.max_tokens,
         messages=[_turn(message, f"messages.{index}") for index, message in enumerate(head.messages)],
         system=[Text(text=system)] if isinstance(system, str) else system,
-        system_was_text=isinstance(system, str),
         stream=bool(head.stream),
         tools=head.tools or [],
         tool_choice=head.tool_choice,

@@ -52,7 +52,6 @@ _decode_batch = msgspec.json.Decoder(list[_BatchRequest]).decode
 _decode_key = msgspec.json.Decoder(str).decode
 _decode_string = msgspec.json.Decoder(str | None).decode
 _decode_boolean = msgspec.json.Decoder(bool | None).decode
-_decode_integer = msgspec.json.Decoder(int | None).decode
 
 # These run on text that is known to be valid JSON, from the end of one value to the start of the next.
 _to_value = re.compile(rb'\s*[{,]\s*("[^"\\]*(?:\\.[^"\\]*)*+")\s*:\s*', re.DOTALL).match
@@ -89,10 +88,6 @@ class Members:
     def boolean(self, key: str) -> bool | None:
         """As `string`, for a boolean."""
         return self._typed(key, _decode_boolean, "true or false")
-
-    def integer(self, key: str) -> int | None:
-        """As `string`, for an integer."""
-        return self._typed(key, _decode_integer, "an integer")
 
     def _typed(self, key: str, decode: Callable[[bytes], T], what: str) -> T | None:
         raw = self.get(key)

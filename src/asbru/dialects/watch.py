@@ -146,7 +146,6 @@ class Watch:
         "stop_reason",
         "torn",
         "usage",
-        "usage_final",
     )
 
     def __init__(self, hold_limit_bytes: int = DEFAULT_HOLD_LIMIT_BYTES) -> None:
@@ -162,8 +161,6 @@ class Watch:
         self.model: str | None = None
         self.stop_reason: str | None = None
         self.usage: Usage | None = None
-        self.usage_final = False
-        """The usage is that of a message_delta, so no longer only what was known at the start."""
         self.error: bytes | None = None
         """The raw data of the first error event."""
         self.error_type: str | None = None
@@ -263,7 +260,6 @@ class Watch:
             self.stop_reason = _text(delta.delta.stop_reason) or self.stop_reason
         if isinstance(delta.usage, dict):
             self.usage = _merged(self.usage, delta.usage)
-            self.usage_final = True
 
 
 class _PlainCacheCreation(msgspec.Struct):

@@ -42,7 +42,7 @@ class Outcome(NamedTuple):
     """How an attempt failed.
 
     ``kind`` is ``status`` (an error response), ``stream_error`` (an error event in a stream with a 200; ``status`` is
-    that of its type) or one of `_KINDS`. ``committed``: the client already has content of this attempt.
+    that of its type) or one of `_KINDS`.
     ``responded``: it broke after the answer had begun, so the provider has done work that a retry would repeat.
     ``about_model``: the provider's answer speaks of the model, so that the key may still serve others.
     """
@@ -51,7 +51,6 @@ class Outcome(NamedTuple):
     status: int = 0
     retry_after_s: float | None = None
     own_key: bool = False
-    committed: bool = False
     responded: bool = False
     about_model: bool = False
 
@@ -163,7 +162,7 @@ def decide(
     if row.cool_s is not None:
         cool_s = row.cool_s if outcome.retry_after_s is None else outcome.retry_after_s
         cool_s = min(max(cool_s, _MIN_COOL_S), MAX_COOL_S)
-    if outcome.committed or time_left_s <= 0:
+    if time_left_s <= 0:
         return Decision("stop", 0.0, cool_s, row.counts)
     to_other_key = row.other_key and other_key
     to_next = row.next_candidate and next_candidate

@@ -16,7 +16,7 @@ from asbru.dialects import messages
 from asbru.dialects.blobs import UNSIGNED
 from asbru.dialects.gemini import CODEC
 from asbru.dialects.gemini.state import SKIP_VALIDATION
-from asbru.dialects.gemini.tools import plain_schema, schema
+from asbru.dialects.gemini.tools import _plain, schema
 from asbru.dialects.losses import Losses
 from asbru.dialects.message_stream import StreamError
 from tests import grammar
@@ -227,14 +227,14 @@ KEYWORDS = ["const", "$ref", "allOf", "definitions", "$defs", "properties", "ite
 @settings(max_examples=300)
 def test_the_schema_that_is_not_walked_is_the_one_that_is(value: Json) -> None:
     found = schema(value)
-    assert (found if isinstance(found, dict) else json.loads(bytes(found))) == plain_schema(value)
+    assert (found if isinstance(found, dict) else json.loads(bytes(found))) == _plain(value, 0)
 
 
 def test_a_schema_without_bottom() -> None:
     deep: Json = {"const": 1}
     for _ in range(400):
         deep = {"items": deep}
-    assert json.dumps(plain_schema(deep)).count("items") == 400
+    assert json.dumps(_plain(deep, 0)).count("items") == 400
 
 
 def test_thinking_is_always_signed_for_its_own_model() -> None:

@@ -140,13 +140,6 @@ def schema(given: Json) -> Json | msgspec.Raw:
     return found
 
 
-def plain_schema(given: Json) -> Json:
-    """`schema` without its fast path."""
-    found = _plain(given, 0)
-    assert isinstance(found, dict)
-    return found
-
-
 def _plain(given: object, depth: int) -> object:
     if not isinstance(given, dict) or depth > _MAX_DEPTH:
         return given
