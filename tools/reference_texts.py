@@ -39,7 +39,8 @@ configuration, 3 cannot start (the port is in use).
 
 ROUTES_BEFORE: Final = """
 Each of these exists under every prefix: {prefixes}; the `/health` routes only without one. Case matters, one trailing
-slash does not, the query string is not part of the match. An unknown path is 404 `not_found_error`, a wrong method 405.
+slash does not, the query string is not part of the match. The `/v1` may be left out or repeated (`/messages`,
+`/v1/v1/messages`), as some clients' base URLs make it. An unknown path is 404 `not_found_error`, a wrong method 405.
 OPTIONS is answered for browsers (`server.cors`).
 """
 

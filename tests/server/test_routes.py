@@ -52,6 +52,16 @@ def test_every_route_is_found_under_every_prefix(
 
 
 @pytest.mark.parametrize("prefix", PREFIXES)
+@pytest.mark.parametrize(("method", "path", "name", "id"), [row for row in FOUND if row[1].startswith(b"/v1/")])
+@pytest.mark.parametrize("version", [b"", b"/v1/v1"])
+def test_a_version_that_is_missing_or_repeated_is_understood(
+    prefix: bytes, method: str, path: bytes, name: str, id: str, version: bytes
+) -> None:
+    found = match(method, prefix + version + path.removeprefix(b"/v1"))
+    assert (found.route.name, found.path, found.id) == (name, path, id)
+
+
+@pytest.mark.parametrize("prefix", PREFIXES)
 @pytest.mark.parametrize("slash", [b"", b"/"])
 def test_the_root_is_found_under_every_prefix(prefix: bytes, slash: bytes) -> None:
     assert match("HEAD", prefix + slash or b"/").route.name == "root"
@@ -152,7 +162,6 @@ UNKNOWN: list[bytes] = [
     b"/v1/files/x/content/y",
     b"/v1/files/x%2Fcontent",
     b"/v1/complete/x",
-    b"/v1/v1/messages",
     b"/v1/",
     b"/v1",
     b"/anthropic/anthropic/v1/messages",
@@ -253,6 +262,9 @@ SEGMENTS = st.sampled_from(
         st.tuples(st.sampled_from(PREFIXES), st.lists(SEGMENTS, max_size=4)).map(
             lambda parts: parts[0].decode() + "/v1/messages/" + "/".join(parts[1])
         ),
+        st.tuples(st.sampled_from(PREFIXES), st.lists(SEGMENTS, max_size=4)).map(
+            lambda parts: parts[0].decode() + "/messages/" + "/".join(parts[1])
+        ),
         st.text(alphabet="/v1mesagcount_k%2Fbh.x", max_size=40).map(lambda text: "/v1/messages/" + text),
     )
 )
@@ -264,7 +276,7 @@ def test_what_may_have_been_meant_for_another_resource_is_never_a_message(path: 
     if found is None or found.route.name != "messages":
         return
     read = re.sub("[-_]", "", unquote(unquote(path)).lower())
-    inside = [segment for segment in re.split("[/;]", read.split("/v1/messages", 1)[1]) if segment]
+    inside = [segment for segment in re.split("[/;]", read.split("/messages", 1)[1]) if segment]
     assert not any(segment.startswith(("counttokens", "batch")) for segment in inside)
     assert "//" not in path and not {".", ".."} & set(unquote(path).split("/"))
     assert found.path == b"/v1/messages"

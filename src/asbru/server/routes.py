@@ -7,6 +7,9 @@ What may not go wrong: a request that means something else must never become a p
 also serves ``/v1/messages/{anything}``, but only for sub-paths that are spelled plainly and hold, at any depth, nothing
 that resembles a known sub-resource; every other spelling (doubled slashes, dot segments, percent-encoding, parameters
 after a semicolon, `Count_Tokens`) is a 404. Case matters, one trailing slash does not. HEAD is allowed wherever GET is.
+
+Clients disagree about whether a base URL ends in ``/v1`` (the Vercel AI SDK expects it, Anthropic's SDKs add it), so
+``/messages`` and ``/v1/v1/messages`` mean ``/v1/messages``, and so on for every route; docs/how-to/clients.md.
 """
 
 from __future__ import annotations
@@ -100,6 +103,7 @@ def find(path: bytes) -> Match | None:
         path = path[:-1]
     if path in _FIXED:
         return _FIXED[path]
+    path = _with_one_version(path)
     at = path.find(b"/v1/")
     if at < 0 or path[:at] not in _PREFIX_SET:
         return None
@@ -107,6 +111,16 @@ def find(path: bytes) -> Match | None:
     resource, _, rest = path[len(b"/v1/") :].partition(b"/")
     finder = _BY_RESOURCE.get(resource)
     return finder(path, rest) if finder is not None and rest else None
+
+
+def _with_one_version(path: bytes) -> bytes:
+    """The path with ``/v1`` once, where a client's base URL and the client itself brought it twice or not at all."""
+    for prefix in PREFIXES:
+        if path.startswith(prefix + b"/v1/v1/"):
+            return prefix + path[len(prefix) + len(b"/v1") :]
+        if path.startswith(tuple(prefix + resource for resource in _RESOURCES)):
+            return prefix + b"/v1" + path[len(prefix) :]
+    return path
 
 
 def not_found() -> GatewayError:
@@ -168,8 +182,20 @@ _NO_LETTERS = bytes(byte for byte in range(256) if byte not in range(ord("a"), o
 _OTHER_RESOURCES = frozenset({b"cancel", b"results", b"models", b"files", b"content", b"complete", b"hello", b"health"})
 """Last parts of other routes' paths, which mean something else under messages too."""
 _PREFIX_SET = frozenset(PREFIXES)
+_RESOURCES = (b"/messages/", b"/models/", b"/files/")
+"""What the paths with an id in them begin with, but for the version."""
+
+
+def _spellings(path: bytes) -> tuple[bytes, ...]:
+    """A fixed path with its version once, twice and not at all."""
+    return (path, b"/v1" + path, path.removeprefix(b"/v1")) if path.startswith(b"/v1/") else (path,)
+
+
 _FIXED: dict[bytes, Match] = {
-    prefix + path: Match(route, path or b"/", "") for prefix in PREFIXES for path, route in _UNDER_PREFIXES.items()
+    prefix + spelled: Match(route, path or b"/", "")
+    for prefix in PREFIXES
+    for path, route in _UNDER_PREFIXES.items()
+    for spelled in _spellings(path)
 } | {path: Match(route, path, "") for path, route in _AT_ROOT.items()}
 _BY_RESOURCE: dict[bytes, Callable[[bytes, bytes], Match | None]] = {
     b"messages": _under_messages,
