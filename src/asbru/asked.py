@@ -8,13 +8,14 @@ provider's business.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 import msgspec
 
-from asbru.dialects import foreign, splice
+from asbru.dialects import foreign, named_models, splice
 from asbru.dialects.by_url import Media, Refused, Wanted
+from asbru.dialects.named_models import NamedModel
 from asbru.errors import GatewayError
 
 MAX_FALLBACKS = 16
@@ -59,6 +60,7 @@ class Asked:
         "fallbacks",
         "fetched",
         "model",
+        "named",
         "previous_message_id",
         "stream",
         "strip_thinking",
@@ -89,7 +91,9 @@ class Asked:
                 self.previous_message_id = thread.previous_message_id
         self.strip_thinking = False
         """The target at hand refused the signature of earlier reasoning: it is sent the conversation without any."""
-        self._spliced: tuple[str, bool, bytes] | None = None
+        self.named: list[NamedModel] = []
+        """The models that it names besides ``model``, once `find_named` has looked for them."""
+        self._spliced: tuple[str, Mapping[str, str], bool, bytes] | None = None
         self.fetched: dict[Wanted, Media | Refused] = {}
         """What URLs in it led to, for targets that cannot fetch; once for all attempts."""
 
@@ -112,30 +116,45 @@ class Asked:
         """The most output tokens it may cost; 0 when the field is missing or wrong, which the provider refuses."""
         return _field(self._members, "max_tokens", _integer, "Input should be a valid integer") or 0
 
-    def relayed(self, model: str, *, foreign_reasoning: bool) -> bytes:
+    def find_named(self) -> None:
+        """Look for the models that it names besides ``model``; raises `GatewayError` where that is not plain."""
+        try:
+            self.named = named_models.in_message(self._members, own_fallbacks=self._own_fallbacks)
+        except splice.SpliceError as error:
+            raise GatewayError("invalid_request", str(error)) from None
+
+    def relayed(self, model: str, renamed: Mapping[str, str], *, foreign_reasoning: bool) -> bytes:
         """The body for an Anthropic-dialect provider; the client's own bytes when nothing has to change.
+
+        ``renamed``: other names for models in ``named``.
 
         ``foreign_reasoning``: the conversation may have been answered by a provider of another dialect, whose reasoning
         must be left out; where there is none, looking for it would cost a third of what a body of 100 KB costs.
         Raises `GatewayError` when reasoning of another provider would have to be taken out of what is no conversation.
         """
-        if self._spliced is None or self._spliced[:2] != (model, self.strip_thinking):
+        wanted = model, renamed, self.strip_thinking
+        if self._spliced is None or self._spliced[:3] != wanted:
             try:
-                body = self._with_model(model)
+                body = self._with_model(model, renamed)
                 if self.strip_thinking:
                     body = foreign.without_thinking(body)
-                self._spliced = model, self.strip_thinking, foreign.without_sealed(body) if foreign_reasoning else body
+                self._spliced = *wanted, foreign.without_sealed(body) if foreign_reasoning else body
             except splice.SpliceError as error:
                 raise GatewayError("invalid_request", str(error)) from None
-        return self._spliced[2]
+        return self._spliced[3]
 
-    def _with_model(self, model: str) -> bytes:
+    def _with_model(self, model: str, renamed: Mapping[str, str] | None = None) -> bytes:
+        body, members = self.body, self._members
+        if renamed:
+            names = [(name, renamed.get(name, name), span) for _, name, span in self.named]
+            body = splice.replace_models(body, names)
+            members = splice.split(body)
         changes: dict[str, bytes | None] = {}
         if model != self.model:
             changes["model"] = msgspec.json.encode(model)
         if self._own_fallbacks:
             changes["fallbacks"] = None
-        return splice.replace(self.body, self._members, changes) if changes else self.body
+        return splice.replace(body, members, changes) if changes else body
 
     def leave_out_thinking(self) -> bool:
         """Send the target at hand no earlier reasoning from here on; False when that makes no difference."""

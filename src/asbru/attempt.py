@@ -37,7 +37,7 @@ MAX_ERROR_BYTES = 1 << 20
 MAX_MESSAGE_BYTES = 1 << 26
 MAX_UNCOMMITTED_BYTES = 1 << 18
 
-Body = Callable[[str, Key], bytes | AsyncIterator[bytes] | None]
+Body = Callable[[Target, Key], bytes | AsyncIterator[bytes] | None]
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,7 +47,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     target: bytes
     """Path and query."""
     body: Body
-    """The body for a model and the key it is asked for with; an iterator can be sent only once."""
+    """The body for a provider, the model as it is asked for there, and the key; an iterator can be sent only once."""
     asked: Asked | None = None
     """The body as it was read, for targets that speak another dialect; without it only relaying is possible."""
     length: int | None = None
@@ -265,7 +265,7 @@ def _outgoing(
     """The request's head and body for one candidate."""
     body: bytes | AsyncIterator[bytes] | None
     if translation is None:
-        body, target, forwarded = request.body(model, key), request.target, call.head.forwarded
+        body, target, forwarded = request.body(Target(upstream.name, model), key), request.target, call.head.forwarded
         if call.required_betas:
             forwarded = call.head.forwarded_with(call.required_betas)
     else:

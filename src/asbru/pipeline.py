@@ -2,7 +2,7 @@
 
 head      route by exact path, read the head once, find out who is asking
 body      split its top level; model, stream, fallbacks; nothing else is parsed
-plan      model name -> ordered targets
+plan      model name -> ordered targets; what else the body names is judged for virtual keys with lists of models
 attempt   one after another until one answers (attempts.py), each as policy.retry decides
 relay     upstream bytes -> client bytes (relay.py)
 settle    the Record, exactly once
@@ -25,7 +25,7 @@ from asbru.dialects import file_refs
 from asbru.dialects.betas import LONG_CONTEXT as LONG_CONTEXT_BETA
 from asbru.errors import GatewayError
 from asbru.gateway import Gateway
-from asbru.policy import threads
+from asbru.policy import nested_models, threads
 from asbru.policy.keys import OWN_KEY
 from asbru.policy.router import Target, wants_long_context
 from asbru.server import routes
@@ -33,6 +33,9 @@ from asbru.server.exchange import Exchange
 from asbru.server.routes import Match
 
 log = logging.getLogger("asbru.pipeline")
+
+LARGE_BODY_BYTES = 262_144
+"""Larger ones are searched in a thread."""
 
 
 async def handle(exchange: Exchange, gateway: Gateway) -> None:
@@ -92,7 +95,7 @@ async def ask(call: Call, match: Match) -> Answer | None:
     asked = Asked(body)
     record = call.record
     record.model, record.stream, record.request_bytes = asked.model, asked.stream, len(body)
-    targets = plan(call, asked)
+    targets, names = await admit(call, asked, plan(call, asked))
     if call.gateway.isolation.closed(call.principal) and await names_file(call, body):
         targets = call.unshared(targets)
     if call.head.flag(b"x-asbru-dry-run"):
@@ -104,7 +107,11 @@ async def ask(call: Call, match: Match) -> Answer | None:
     request = Request(
         method="POST",
         target=resources.target_of(call, match),
-        body=lambda model, _: asked.relayed(model, foreign_reasoning=call.gateway.translating),
+        body=lambda target, key: asked.relayed(
+            target.model,
+            nested_models.renamed(names, target.provider, key),
+            foreign_reasoning=call.gateway.translating,
+        ),
         asked=asked,
         stream=asked.stream,
         message=match.route.name == "messages",
@@ -175,6 +182,25 @@ def plan(call: Call, asked: Asked) -> list[Target]:
     else:  # it lives at a stored key: the caller's own has no business there, least of all at a fallback's provider
         call.pin, call.own_key = key, None
     return [target]
+
+
+async def admit(call: Call, asked: Asked, targets: list[Target]) -> tuple[list[Target], nested_models.Names]:
+    """The targets at which the caller may use every model that the body names, and what those stand for."""
+    gateway = call.gateway
+    if not nested_models.is_limited(call.principal, targets):
+        return targets, {}
+    if len(asked.body) > LARGE_BODY_BYTES:
+        await call.loop.run_in_executor(None, asked.find_named)
+    else:
+        asked.find_named()
+    if not asked.named:
+        return targets, {}
+    admitted, names = nested_models.admit(
+        asked.named, targets, call.principal, gateway.table, gateway.catalog.providers_of, gateway.relaying
+    )
+    if admitted[0] != targets[0]:
+        call.own_key = None  # it goes with the first target alone
+    return admitted, names
 
 
 async def list_models(call: Call, match: Match) -> None:

@@ -16,8 +16,10 @@ from asbru import attempts, relay
 from asbru.asked import MAX_MODEL_CHARS
 from asbru.attempt import Answer, Request
 from asbru.call import Call
-from asbru.dialects import splice
+from asbru.dialects import named_models, splice
+from asbru.dialects.named_models import NamedModel
 from asbru.errors import GatewayError
+from asbru.policy import nested_models
 from asbru.policy.keys import Key
 from asbru.policy.router import Target
 from asbru.server.routes import Match
@@ -74,9 +76,16 @@ async def create_batch(call: Call, match: Match) -> None:
     asked = dict.fromkeys(model for model, _ in models)
     targets = _together(call, {model: call.targets(model) for model in asked})
     place = call.unshared([Target(next(iter(targets.values())).provider, "")])
+    provider = place[0].provider
+    named, names = await _named(call, body, provider)
 
-    def renamed(_: str, key: Key) -> bytes:
-        return splice.replace_batch_models(body, models, lambda model: key.upstream_model(targets[model].model))
+    def renamed(_: Target, key: Key) -> bytes:
+        others = nested_models.renamed(names, provider, key)
+        return splice.replace_models(
+            body,
+            [(model, key.upstream_model(targets[model].model), span) for model, span in models],
+            [(name, others[name], span) for _, name, span in named if name in others],
+        )
 
     request = Request(method="POST", target=target_of(call, match), body=renamed)
     await give(call, match, await attempts.run(call, request, place))
@@ -111,6 +120,19 @@ def _together(call: Call, candidates: Mapping[str, Sequence[Target]]) -> dict[st
 
 def _at(provider: str, targets: Sequence[Target]) -> list[Target]:
     return [target for target in targets if target.provider == provider]
+
+
+async def _named(call: Call, body: bytes, provider: str) -> tuple[list[NamedModel], nested_models.Names]:
+    """The models that a batch names besides each ``model``, and what they stand for; raises when one is not allowed."""
+    target = [Target(provider, "")]
+    if not nested_models.is_limited(call.principal, target):
+        return [], {}
+    try:
+        named = await call.loop.run_in_executor(None, named_models.in_batch, body)
+    except splice.SpliceError as error:
+        raise GatewayError("invalid_request", str(error)) from None
+    table, catalog = call.gateway.table, call.gateway.catalog.providers_of
+    return named, nested_models.admit(named, target, call.principal, table, catalog, call.gateway.relaying)[1]
 
 
 def _key_for(call: Call, provider: str, models: Sequence[str]) -> str:

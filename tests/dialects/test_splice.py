@@ -429,9 +429,9 @@ def test_batch_models_are_read_and_replaced(batch: list[tuple[str, str, str]], b
     found = splice.batch_models(body)
     assert [model for model, _ in found] == [name(model) for _, model, _ in batch]
     renames = {"claude-a": "other/claude", "é": "ü"}
-    result = splice.replace_batch_models(body, found, lambda model: renames.get(model, model))
+    result = splice.replace_models(body, [(model, renames.get(model, model), span) for model, span in found])
     assert result == text({old: json.dumps(new, ensure_ascii=False) for old, new in renames.items()})
-    assert splice.replace_batch_models(body, found, lambda model: model) is body
+    assert splice.replace_models(body, [(model, model, span) for model, span in found]) is body
 
 
 @pytest.mark.parametrize("path", [path for path in CAPTURES if "batch-create" in path.stem], ids=lambda path: path.stem)
@@ -440,7 +440,7 @@ def test_captured_batches(path: Path) -> None:
     body = text.encode()
     found = splice.batch_models(body)
     assert [model for model, _ in found] == [request["params"]["model"] for request in json.loads(text)["requests"]]
-    result = splice.replace_batch_models(body, found, lambda model: "new")
+    result = splice.replace_models(body, [(model, "new", span) for model, span in found])
     assert result.decode() == re.sub(r'("model": ?)"[^"]*"', r'\1"new"', text)
 
 

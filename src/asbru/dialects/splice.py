@@ -182,14 +182,10 @@ def turns(messages: bytes) -> list[msgspec.Raw]:
         raise SpliceError("messages: Input should be a valid list of messages") from error
 
 
-def replace_batch_models(body: bytes, models: Iterable[tuple[str, Span]], rename: Callable[[str], str]) -> bytes:
-    """`body` with every model that `rename` changes replaced; `models` is what `batch_models` said of it."""
-    edits: list[tuple[int, int, bytes]] = []
-    for model, (start, end) in models:
-        new = rename(model)
-        if new != model:
-            edits.append((start, end, msgspec.json.encode(new)))
-    return _edited(body, edits)
+def replace_models(body: bytes, *models: Iterable[tuple[str, str, Span]]) -> bytes:
+    """`body` with every model replaced whose new name differs: (name, new name, where the raw value stands)."""
+    edits = [(*span, msgspec.json.encode(new)) for each in models for old, new, span in each if new != old]
+    return _edited(body, sorted(edits))
 
 
 def mask_surrogates(data: bytes) -> bytes:
@@ -292,7 +288,7 @@ def _duplicate(text: bytes, raws: dict[str, msgspec.Raw], position: int) -> Spli
 
 
 def _edited(body: bytes, edits: list[tuple[int, int, bytes]]) -> bytes:
-    """`body` with spans, in ascending order, replaced; one join, no other copy."""
+    """`body` with spans, in ascending order, replaced by new raw values; one join, no other copy."""
     if not edits:
         return body
     view = memoryview(body)

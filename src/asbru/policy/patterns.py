@@ -11,9 +11,9 @@ from collections.abc import Iterable
 
 
 class Patterns:
-    """A set of patterns. ``exact`` holds those without a ``*``."""
+    """A set of patterns. ``exact`` holds those without a ``*``; ``allows_all``: one of them matches every name."""
 
-    __slots__ = ("_everything", "_globs", "_prefixes", "exact")
+    __slots__ = ("_globs", "_prefixes", "allows_all", "exact")
 
     def __init__(self, patterns: Iterable[str]) -> None:
         globs = [pattern.split("*") for pattern in dict.fromkeys(patterns)]
@@ -21,11 +21,11 @@ class Patterns:
         starred = [parts for parts in globs if len(parts) > 1]
         self._prefixes = tuple(parts[0] for parts in starred if not any(parts[1:]))
         self._globs = tuple(parts for parts in starred if any(parts[1:]))
-        self._everything = "" in self._prefixes
+        self.allows_all = "" in self._prefixes
 
     def allow(self, name: str) -> bool:
         """Whether any pattern matches the whole of ``name``."""
-        if self._everything or name in self.exact or name.startswith(self._prefixes):
+        if self.allows_all or name in self.exact or name.startswith(self._prefixes):
             return True
         return bool(self._globs) and any(_matches(parts, name) for parts in self._globs)
 
