@@ -11,13 +11,14 @@ import random
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
-from asbru.config import Config
+from asbru.config import Config, Provider
 from asbru.fetch import Fetcher
 from asbru.models import Catalog
 from asbru.policy.auth import Authenticator
 from asbru.policy.estimates import Estimates
 from asbru.policy.health import Affinity, Breakers, Cooldowns
 from asbru.policy.isolation import Isolation
+from asbru.policy.keys import KEYLESS
 from asbru.policy.retry import RetryBudget
 from asbru.policy.router import Table
 from asbru.record import Record
@@ -99,9 +100,23 @@ class Gateway:
         self.rand = rand
 
     def succeed(self, old: Gateway) -> None:
-        """Take over what clients rely on across a reload: where threads live, and which models there are."""
+        """Take over what clients rely on across a reload: where threads live, which models there are, what fails.
+
+        What is known of a provider's health is kept while it is reached in the same way, and a key's cooldown while its
+        credential is the same too.
+        """
         self.affinity = old.affinity
         self.catalog.take_over(old.catalog)
+        before, now = old.config.providers, self.config.providers
+        same = [name for name in now if name in before and _reached(now[name]) == _reached(before[name])]
+        self.breakers.take_over(old.breakers, same)
+        kept = {
+            (name, key)
+            for name in same
+            for key, credential in _credentials(now[name]).items()
+            if _credentials(before[name]).get(key) == credential
+        }
+        self.cooldowns.take_over(old.cooldowns, kept)
 
     async def retire(self) -> None:
         """Let what still runs on this configuration finish, then close it."""
@@ -117,3 +132,13 @@ class Gateway:
         await self.catalog.close()
         for upstream in self.upstreams.values():
             await upstream.close()
+
+
+def _reached(provider: Provider) -> tuple[object, ...]:
+    """Where a provider is, and how it is reached."""
+    return provider.base_url, provider.dialect, provider.envelope, provider.proxy, provider.tls
+
+
+def _credentials(provider: Provider) -> dict[str, object]:
+    """Key name -> the credential; at a provider without keys there is a key that stands for none."""
+    return {key.name or "": (key.value, key.aws, key.google, key.entra) for key in provider.keys} or {KEYLESS: ()}

@@ -26,6 +26,7 @@ from tests.gateway.provider import (
     Json,
     Upstream,
     answers,
+    error_body,
 )
 from tests.gateway.support import (
     Client,
@@ -81,6 +82,54 @@ def test_a_new_configuration_serves_new_requests_and_the_old_one_those_that_run(
                 grammar.check((await reply.rest()).body)
                 await until(lambda: not gateway.app._retired)
                 assert "closed" in repr(old.upstreams["a"].pool)
+
+    run(main())
+
+
+def test_what_is_known_of_health_outlives_a_reload_that_changes_nothing_of_it() -> None:
+    """Breakers while their provider is at the same place, cooldowns while the key's credential is the same too."""
+
+    async def main() -> None:
+        limited = answers(429, error_body("rate_limit_error"), (b"retry-after", b"100"))
+        async with Upstream(limited, answers(500, error_body())) as a, Upstream(answers()) as b:
+
+            def config(base: Upstream, *keys: str, **more: object) -> Json:
+                breaker = {"failures": 1, "pause_s": 60}
+                return {"providers": {"a": provider(base, *keys, max_retries=0, breaker=breaker, **more)}}
+
+            async def states() -> tuple[bool, dict[str, str]]:
+                (candidate,) = (await ask(gateway, asked(), x_asbru_dry_run="true")).json["candidates"]
+                keys = {key["name"]: key["state"] for key in candidate["keys"]}
+                return candidate["breaker"].startswith("open"), keys
+
+            async def reload(next: Json) -> None:
+                old = gateway.app.gateway
+                files.next = next
+                gateway.app.reload()
+                await until(lambda: gateway.app.gateway is not old)
+
+            files = Files()
+            async with serving(config(a, "sk-one", "sk-two"), files) as gateway:
+                assert (await ask(gateway, asked())).status == 500
+                opened, keys = await states()
+                assert opened
+                assert sorted(keys.values()) == ["cooling", "ready"]
+                cooling = next(name for name, state in keys.items() if state == "cooling")
+                weighed = config(a, "sk-one", "sk-two", models=["new"])
+                for key in weighed["providers"]["a"]["keys"]:
+                    key["weight"] = 5
+                await reload(weighed)
+                assert await states() == (opened, keys)
+                assert (await ask(gateway, asked())).error == (503, "overloaded_error", "no_candidate")
+                replaced = config(a, "sk-one", "sk-two")
+                for key in replaced["providers"]["a"]["keys"]:
+                    if key["name"] == cooling:
+                        key["value"] = "sk-new"
+                await reload(replaced)
+                assert await states() == (True, dict.fromkeys(keys, "ready"))
+                await reload(config(b, "sk-one", "sk-two"))
+                assert await states() == (False, dict.fromkeys(keys, "ready"))
+                assert (await ask(gateway, asked())).status == 200
 
     run(main())
 

@@ -29,7 +29,8 @@ refused credential keeps the key from being used. It ends with time alone.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+from copy import copy
 from typing import Generic, Literal, NamedTuple, TypeVar
 
 from asbru import config
@@ -109,6 +110,13 @@ class Breakers:
         self._probes = 0
         """How many there have been, of all candidates: no two have one number."""
 
+    def take_over(self, old: Breakers, providers: Collection[str]) -> None:
+        """Go on from what ``old`` knows of these providers; whatever is out as a probe there says nothing here."""
+        for candidate, known in old._failing.items():
+            if candidate[0] in providers:
+                breaker = self._failing[candidate] = copy(known)
+                breaker.probe = 0
+
     def __len__(self) -> int:
         """How many candidates failed lately."""
         return len(self._failing)
@@ -177,6 +185,12 @@ class Cooldowns:
 
     def __len__(self) -> int:
         return len(self._until)
+
+    def take_over(self, old: Cooldowns, keys: Collection[tuple[str, str]]) -> None:
+        """Go on from what ``old`` knows of these keys, each with its provider."""
+        for about, until in old._until.items():
+            if about[:2] in keys:
+                self._until[about] = until
 
     def cool(self, provider: str, key: str, model: str, now: float, seconds: float) -> bool:
         """Do not use a key for ``model``, or for any when that is "". Whether it was in use until now.
