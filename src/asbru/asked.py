@@ -13,7 +13,7 @@ from typing import TypeVar
 
 import msgspec
 
-from asbru.dialects import foreign, named_models, splice
+from asbru.dialects import foreign, member_names, named_models, splice
 from asbru.dialects.by_url import Media, Refused, Wanted
 from asbru.dialects.named_models import NamedModel
 from asbru.errors import GatewayError
@@ -72,6 +72,8 @@ class Asked:
             members = splice.split(body)
         except splice.SpliceError as error:
             raise GatewayError("invalid_request", str(error)) from None
+        if (fault := member_names.other_case(members.spans.keys(), member_names.MESSAGE)) is not None:
+            raise GatewayError("invalid_request", fault)
         self.body = body
         self._members = members
         model = _field(members, "model", _string, "Input should be a valid string")

@@ -28,6 +28,7 @@ EVENT_STREAM: Headers = [
     (b"x-accel-buffering", b"no"),
 ]
 """What every event stream of the gateway's carries; the last tells nginx not to hold it back until it is complete."""
+_SHORT_QUERY_BYTES = 16  # no key fits; ``beta=true`` comes with every request of some clients
 UNRECORDED = frozenset({"health", "health_live", "health_ready", "hello", "root"})
 """Routes that say nothing about anyone, asked by probes every few seconds."""
 CLIENT_GONE = 499  # nginx's status for a client that closed its connection first; only ever in records
@@ -105,6 +106,8 @@ class Call:
         head, record = self.head, self.record
         said = head.said
         self.principal = self.gateway.auth.identify(head.credentials, record.started_unix_ms / 1000)
+        if len(self.exchange.query) > _SHORT_QUERY_BYTES:
+            self.gateway.auth.refuse_wrapped("query", self.exchange.query)
         record.principal = self.principal.name
         record.dimensions = head.dimensions
         record.session_id = recorded(head.session)

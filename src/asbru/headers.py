@@ -22,7 +22,9 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
 from asbru.edge_headers import REQUEST_NAMES, REQUEST_PREFIXES, RESPONSE_NAMES, FieldRules
 from asbru.errors import GatewayError, Headers
+from asbru.secrets import VIRTUAL_KEY_PREFIX
 
+VIRTUAL_KEY = VIRTUAL_KEY_PREFIX.encode("ascii")
 CREDENTIALS = frozenset({b"authorization", b"x-api-key", b"api-key", b"x-goog-api-key", b"x-bf-vk"})
 HOP_BY_HOP = frozenset(
     {
@@ -201,6 +203,8 @@ class RequestHead:
         named += filter(_is_disguised, _odd_names(lower))
         if named:
             self.forwarded = _without(self.forwarded, named)
+        if VIRTUAL_KEY in lower:
+            self.forwarded = _without_virtual_keys(self.forwarded)
 
     def again(self, raw: bytes) -> RequestHead | None:
         """What ``RequestHead(raw)`` would be, if ``raw`` differs in the content-length alone; otherwise None.
@@ -234,7 +238,7 @@ class RequestHead:
                 kept.append((name, value))
             elif name.startswith(_EXTRA) and _may_be_extra(name):
                 kept.append((name[len(_EXTRA) :], value))
-        return lines(kept)
+        return _without_virtual_keys(lines(kept))
 
     def forwarded_with(self, betas: Sequence[str]) -> bytes:
         """``forwarded`` with these values of ``anthropic-beta``, in one line with the client's own."""
@@ -252,7 +256,7 @@ class RequestHead:
             and not _goes_upstream(name)
             and rules.keeps(name)
         ]
-        return _without(lines, rules.drops) + b"".join(kept)
+        return _without(lines, rules.drops) + _without_virtual_keys(b"".join(kept))
 
     @property
     def betas(self) -> list[str]:
@@ -342,6 +346,13 @@ class ResponseHead:
             if (name := line[: line.find(b":")].lower()) in RESPONSE_NAMES and rules.keeps(name)
         ]
         self.relayed = _without(self.relayed, rules.drops) + b"".join(kept)
+
+
+def _without_virtual_keys(lines: bytes) -> bytes:
+    """Header lines but for those with a virtual key in them: it is for the gateway, whatever the header is called."""
+    if VIRTUAL_KEY not in lines.lower():
+        return lines
+    return b"".join(line for line in lines.splitlines(keepends=True) if VIRTUAL_KEY not in line.lower())
 
 
 def _may_be_extra(name: bytes) -> bool:

@@ -105,7 +105,10 @@ def test_nobody_gets_in_without_a_key_that_is_known_and_good(route: Route) -> No
                     ({}, "virtual_key_required", 401),
                     ({"x_api_key": "sk-ant-somebodys"}, "virtual_key_required", 401),
                     ({"authorization": "Bearer sk-ant-oat-1"}, "virtual_key_required", 401),
-                    ({"authorization": "Basic " + GOOD}, "virtual_key_required", 401),
+                    ({"authorization": "Basic " + GOOD}, "virtual_key_not_found", 401),
+                    ({"authorization": GOOD}, "virtual_key_not_found", 401),
+                    ({"x_api_key": f'"{GOOD}"'}, "virtual_key_not_found", 401),
+                    ({"x_api_key": f'"{MASTER}"', "x_bf_vk": GOOD}, "virtual_key_not_found", 401),
                     ({"x_api_key": GOOD[:-1]}, "virtual_key_not_found", 401),
                     ({"x_bf_vk": "anything"}, "virtual_key_not_found", 401),
                     ({"x_bf_vk": MASTER}, "virtual_key_not_found", 401),
@@ -351,5 +354,44 @@ def test_a_stored_key_that_may_not_serve_a_model_is_not_used_for_it() -> None:
                 assert {(turn.model, turn.key) for turn in a.seen} == {("m-1", "sk-one"), ("n-1", "sk-two")}
                 for model in ("m-secret-1", "other"):
                     assert_refused(await ask(gateway, asked(model)), 403, "permission_error", "model_blocked")
+
+    run(main())
+
+
+@pytest.mark.parametrize("required", [True, False])
+def test_a_wrapped_gateway_credential_goes_to_no_provider(required: bool) -> None:
+    async def main() -> None:
+        async with Upstream() as a:
+            config = guarded(a, allow_direct_keys=True, required=required)
+            async with serving(config) as gateway:
+                for wrapped in (
+                    f"Bearer {GOOD}",
+                    f"Bearer Bearer {MASTER}",
+                    f"'{MASTER}'",
+                    f"key={GOOD}",
+                    f"\xa0{GOOD}",
+                ):
+                    for header in ("x_api_key", "api_key", "x_goog_api_key", "authorization"):
+                        if header == "authorization" and wrapped == f"Bearer {GOOD}":
+                            continue
+                        for beside in ({}, {"x_bf_vk": GOOD}):
+                            reply = await ask(gateway, asked(), **{header: wrapped}, **beside)
+                            assert_refused(reply, 401, "authentication_error", "virtual_key_not_found")
+                            assert header.replace("_", "-") in reply.json["error"]["message"]
+                query = await ask(gateway, asked(), f"/v1/messages?beta=true&key={GOOD}", x_bf_vk=GOOD)
+                assert_refused(query, 401, "authentication_error", "virtual_key_not_found")
+                assert a.seen == []
+
+    run(main())
+
+
+def test_a_virtual_key_in_any_other_header_is_not_forwarded() -> None:
+    async def main() -> None:
+        async with Upstream(answers(), answers()) as a, serving(guarded(a)) as gateway:
+            others = {"x-my-key": f"Bearer {GOOD}", "baggage": GOOD.upper(), "x-bf-eh-x-other": GOOD, "x-own": "1"}
+            assert (await ask(gateway, asked(), x_bf_vk=GOOD, **others)).status == 200
+            assert b"sk-bf-" not in a.seen[0].head.lower()
+            assert a.seen[0].values(b"x-own") == [b"1"]
+            a.plays.clear()
 
     run(main())

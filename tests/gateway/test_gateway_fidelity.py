@@ -260,6 +260,58 @@ def test_a_head_request_has_no_body() -> None:
     run(main())
 
 
+@pytest.mark.parametrize(
+    ("name", "known"),
+    [
+        ("Model", "model"),
+        ("MODEL", "model"),
+        ("Stream", "stream"),
+        ("max_Tokens", "max_tokens"),
+        ("fallBacks", "fallbacks"),
+        ("mo\\u0044el", "model"),
+        ("\u017ftream", "stream"),
+        ("thin\u212aing", "thinking"),
+    ],
+)
+def test_a_member_that_differs_from_a_known_one_in_case_is_refused(name: str, known: str) -> None:
+    async def main() -> None:
+        shown = json.loads(f'"{name}"')
+        async with Upstream() as a, serving(providers(a)) as gateway:
+            body = json.dumps(asked())[:-1].encode() + f', "{name}": "other"}}'.encode()
+            for path in ("/v1/messages", "/v1/messages/count_tokens", "/v1/complete"):
+                reply = await ask(gateway, body, path)
+                assert reply.error == (400, "invalid_request_error", None)
+                assert reply.json["error"]["message"].startswith(f"{shown}: ")
+                assert reply.json["error"]["message"].endswith(known)
+            batch = b'{"requests": [{"custom_id": "1", "params": %b}]}' % body
+            reply = await ask(gateway, batch, "/v1/messages/batches")
+            assert reply.error == (400, "invalid_request_error", None)
+            assert reply.json["error"]["message"].startswith(f"requests.0.params.{shown}: ")
+            for other in (
+                b'{"Requests": [], "requests": []}',
+                b'{"requests": [{"Params": 1, "params": {"model": "m"}}]}',
+            ):
+                reply = await ask(gateway, other, "/v1/messages/batches")
+                assert reply.error == (400, "invalid_request_error", None)
+                assert "equests" in reply.json["error"]["message"]
+            assert a.seen == []
+
+    run(main())
+
+
+def test_a_member_whose_name_is_written_with_escapes_is_the_same_member() -> None:
+    async def main() -> None:
+        async with Upstream(answers()) as a, serving(providers(a)) as gateway:
+            body = b'{"mod\\u0065l": "a/claude-x", "max_tokens": 1, "messages": []}'
+            reply = await ask(gateway, body)
+            assert (reply.status, reply.value(b"x-asbru-model")) == (200, "claude-x")
+            assert a.seen[0].body == body.replace(b"a/claude-x", b"claude-x")
+            twice = await ask(gateway, b'{"mod\\u0065l": "a/claude-x", "model": "claude-y", "messages": []}')
+            assert twice.error == (400, "invalid_request_error", None)
+
+    run(main())
+
+
 # Headers said to the gateway
 
 

@@ -20,6 +20,8 @@ from typing import TypeVar
 
 import msgspec
 
+from asbru.dialects import member_names
+
 Span = tuple[int, int]
 """Where a raw value stands in its body: offset of its first byte, offset behind its last."""
 
@@ -143,6 +145,7 @@ def batch_models(body: bytes) -> list[tuple[str, Span]]:
     belongs in a thread.
     """
     text, raws = _validate(body)
+    _check_case(raws, member_names.BATCH, "")
     requests = _scan(text, raws, 0).get("requests")
     if requests is None:
         raise SpliceError('"requests" is missing')
@@ -162,10 +165,17 @@ def batch_models(body: bytes) -> list[tuple[str, Span]]:
         assert separator is not None
         members = _scan(text, item, separator.end())
         params = _scan(text, _decode_object(item["params"]), members["params"][0])
+        _check_case(members, member_names.BATCH_REQUEST, f"requests.{len(models)}.")
+        _check_case(params, member_names.MESSAGE, f"requests.{len(models)}.params.")
         model = params["model"]
         models.append((_decode_key(text[model[0] : model[1]]), model))
         start = text.index(b"}", next(reversed(members.values()))[1]) + 1
     return models
+
+
+def _check_case(names: Mapping[str, object], known: frozenset[str], where: str) -> None:
+    if not known.issuperset(names) and (fault := member_names.other_case(names, known)) is not None:
+        raise SpliceError(where + fault)
 
 
 def turns(messages: bytes) -> list[msgspec.Raw]:

@@ -2,11 +2,14 @@
 
 The headers are `CREDENTIAL_HEADERS`; ``Authorization`` counts when its scheme is Bearer. Every value is one of three:
 
-1. a virtual key: it begins with ``sk-bf-`` in any case, or it came in ``x-bf-vk``. Looked up by its digest, whole and
-   with its case. Unknown is 401 even on an open gateway: such a value is never taken for a provider's key and sent on.
-   Two different ones are 400. With one, whatever else came is at most the caller's own provider key.
+1. a virtual key: it begins with ``sk-bf-`` in any case, or it came in ``x-bf-vk``, or its digest is a configured one.
+   Looked up by its digest, whole and with its case. Unknown is 401 even on an open gateway: such a value is never
+   taken for a provider's key and sent on. Two different ones are 400. With one, whatever else came is at most the
+   caller's own provider key.
 2. the operator's token;
-3. anything else: the caller's own provider key ("direct"), OAuth tokens included. Without ``auth.allow_direct_keys`` it
+3. anything else: the caller's own provider key ("direct"), OAuth tokens included, unless a gateway credential is found
+   inside it (``wrapped``): quoted, behind a second scheme, in base64 and the like. That is 401, even beside a good
+   credential, because what it was meant to be would go to a provider. Without ``auth.allow_direct_keys`` it
    is as if it were not there, so that alone it is an open gateway's anonymous and elsewhere 401 virtual_key_required.
 
 With several different direct keys, ``x-api-key`` and its kin go before Bearer, as at Anthropic's API.
@@ -21,6 +24,7 @@ Digests are looked up in a dict: what its comparison's time could tell is about 
 from __future__ import annotations
 
 import hmac
+import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from hashlib import sha256
@@ -31,6 +35,7 @@ import msgspec
 from asbru.config import Config, VirtualKey
 from asbru.errors import GatewayError
 from asbru.policy.patterns import Patterns
+from asbru.policy.wrapped import WrappedCredentials
 from asbru.secrets import VIRTUAL_KEY_PREFIX, Secret, digest
 
 DirectHeader = Literal["authorization", "x-api-key"]
@@ -44,6 +49,7 @@ CREDENTIAL_HEADERS = frozenset(_RANK)
 """The headers that credentials are read from; none of them ever goes upstream as it came."""
 
 _BEARER = b"bearer "
+_MAX_CLEAN = 10_000
 _PREFIX = VIRTUAL_KEY_PREFIX.encode("ascii")
 _OAUTH_PREFIX = b"sk-ant-oat"
 
@@ -86,7 +92,7 @@ ANONYMOUS = Principal("anonymous", "anonymous")
 class Authenticator:
     """Everything that identifying needs, compiled from the configuration; raises `ValueError` for what cannot work."""
 
-    __slots__ = ("_allow_direct", "_keys", "_master", "_required")
+    __slots__ = ("_allow_direct", "_clean", "_keys", "_master", "_required", "_wrapped")
 
     def __init__(self, config: Config) -> None:
         auth = config.auth
@@ -105,6 +111,14 @@ class Authenticator:
             if key_digest in self._keys:
                 raise ValueError(f"{where}: is the same key as {self._keys[key_digest].name!r}")
             self._keys[key_digest] = Principal("virtual_key", configured.name, _compile(configured, where))
+        known = [key.value.reveal() for key in config.virtual_keys if key.value is not None]
+        digests = list(self._keys)
+        if auth.master_key is not None and self._master is not None:
+            known.append(auth.master_key.reveal())
+            digests.append(self._master)
+        self._wrapped = WrappedCredentials(known, digests)
+        self._clean: set[bytes] = set()
+        """Digests of values that hold no gateway credential: most clients send the same ones all the time."""
 
     @property
     def required(self) -> bool:
@@ -123,21 +137,25 @@ class Authenticator:
         for name, value in headers:
             if name not in _RANK:
                 continue
-            if name == _AUTHORIZATION:
-                if value[: len(_BEARER)].lower() != _BEARER:
-                    continue
+            is_bearer = value[: len(_BEARER)].lower() == _BEARER
+            if name == _AUTHORIZATION and is_bearer:
                 value = value[len(_BEARER) :]
             value = value.strip()
             if not value:
                 continue
-            if name == _VIRTUAL_KEY or value[: len(_PREFIX)].lower() == _PREFIX:
-                found = sha256(value).digest()
+            found = sha256(value).digest()
+            if name == _AUTHORIZATION and not is_bearer:
+                self.refuse_wrapped("authorization", value)  # of another scheme it is no credential
+            elif name == _VIRTUAL_KEY or value[: len(_PREFIX)].lower() == _PREFIX or found in self._keys:
+                if found not in self._keys and found != self._master:
+                    self._refuse_damaged(name.decode("ascii"), value)
                 if virtual is not None and virtual != found:
                     raise GatewayError("invalid_request", "The request holds two different virtual keys; send one")
                 virtual = found
-            elif self._master is not None and hmac.compare_digest(sha256(value).digest(), self._master):
+            elif self._master is not None and hmac.compare_digest(found, self._master):
                 operator = True
             else:
+                self.refuse_wrapped(name.decode("ascii"), value)
                 direct.append((_RANK[name], value))
         if virtual is not None:
             principal = self._virtual_key(virtual, now_unix_s)
@@ -151,6 +169,24 @@ class Authenticator:
             return ANONYMOUS
         return _with_direct(principal, direct) if direct and self._allow_direct else principal
 
+    def _refuse_damaged(self, place: str, value: bytes) -> None:
+        """As `refuse_wrapped`, for a value that is an unknown virtual key: it begins as one, or is where they are."""
+        if value[: len(_PREFIX)].lower() != _PREFIX:
+            self.refuse_wrapped(place, value)
+        elif not _plain_key(value):
+            raise GatewayError("virtual_key_not_found", _damaged(place))
+
+    def refuse_wrapped(self, place: str, value: bytes) -> None:
+        """Raises `GatewayError` virtual_key_not_found when one of the gateway's own credentials is inside the value."""
+        found = sha256(value).digest()
+        if found in self._clean:
+            return
+        if self._wrapped.within(value):
+            raise GatewayError("virtual_key_not_found", _damaged(place))
+        if len(self._clean) >= _MAX_CLEAN:
+            self._clean.clear()
+        self._clean.add(found)
+
     def _virtual_key(self, key_digest: bytes, now_unix_s: float) -> Principal:
         principal = self._keys.get(key_digest)
         if principal is None or principal.key is None:
@@ -161,6 +197,16 @@ class Authenticator:
         if policy.expires_unix_s is not None and now_unix_s >= policy.expires_unix_s:
             raise GatewayError("virtual_key_blocked", f"The virtual key {policy.name!r} has expired")
         return principal
+
+
+_plain_key = re.compile(rb"[A-Za-z0-9._~+/-]+=*").fullmatch
+
+
+def _damaged(place: str) -> str:
+    return (
+        f"{place}: holds a key of this gateway with something around or inside it (quotes, blanks, invisible "
+        "characters, another scheme, an encoding); send it alone, as x-bf-vk, x-api-key or Authorization: Bearer"
+    )
 
 
 _MISSING = "A virtual key is required: send it as x-bf-vk, Authorization: Bearer or x-api-key"
