@@ -76,7 +76,7 @@ class Quirks(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=Tr
     files: bool = False
     """PDF documents can be sent."""
     max_stop_sequences: int = 4
-    """How many stop sequences can be sent; the gateway itself watches for the others."""
+    """How many stop sequences can be sent; the gateway watches for up to 64 others, of 4,000 characters in all."""
     tool_id_pattern: str = "^[a-zA-Z0-9_-]{1,64}$"
     """The ids of tool calls that are accepted, as a regular expression; others are mapped."""
     tool_id_form: str | None = None

@@ -12,7 +12,11 @@ from collections.abc import Sequence
 from asbru.dialects.losses import Losses, LossyError
 
 MAX_CHARS = 1000
-"""Of a sequence that the gateway watches for; every piece of text is compared with it."""
+"""The most characters of a sequence that the gateway watches for; every piece of text is compared with it."""
+MAX_SEQUENCES = 64
+"""The most sequences that the gateway watches for."""
+MAX_TOTAL_CHARS = 4000
+"""The most characters of all of them together."""
 
 
 def divide(sequences: Sequence[str], most: int, losses: Losses) -> tuple[list[str], list[str]]:
@@ -22,6 +26,11 @@ def divide(sequences: Sequence[str], most: int, losses: Losses) -> tuple[list[st
     for sequence in watched:
         if len(sequence) > MAX_CHARS:
             raise LossyError("stop_sequences", f"This model takes none of more than {MAX_CHARS} characters")
+    if len(watched) > MAX_SEQUENCES:
+        raise LossyError("stop_sequences", f"This model takes at most {most + MAX_SEQUENCES}")
+    if sum(map(len, watched)) > MAX_TOTAL_CHARS:
+        behind = f" after the first {most}" if most else ""
+        raise LossyError("stop_sequences", f"This model takes at most {MAX_TOTAL_CHARS} characters in all{behind}")
     if watched:
         losses.note("emulated", "stop_sequences", f"the provider takes {most}; the gateway watches for the others")
     return native, watched
@@ -43,8 +52,14 @@ class Watch:
         """What can be let through now."""
         if self.matched is not None:
             return ""
+        # What was held back has none in it, so each is searched where it could end in what is new.
+        known = len(self._held) + 1
         text = self._held + text
-        found = [(start + len(each), start, each) for each in self._sequences if (start := text.find(each)) >= 0]
+        found = [
+            (start + len(each), start, each)
+            for each in self._sequences
+            if (start := text.find(each, max(0, known - len(each)))) >= 0
+        ]
         if found:
             _, start, self.matched = min(found)
             self._held = ""

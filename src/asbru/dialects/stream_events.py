@@ -67,28 +67,32 @@ def message(said: Sequence[Said]) -> bytes:
     whole: Json = {}
     content: list[Json] = []
     written: list[str] = []
-    """The input of the open tool call."""
+    """The deltas of the open block's text, thinking or input, joined once: piece by piece would be quadratic."""
     for kind, _, value in said:
         if kind == "start":
             whole = {**value, "content": content}
         elif kind == "open":
             content.append(dict(value))
         elif kind == "close":
+            block = content[-1]
+            field = block["type"] if block["type"] in ("text", "thinking") else "input"
             text = "".join(written)
-            if text:
-                content[-1]["input"] = tool_input(text)
+            if field != "input":
+                block[field] += text
+            elif text:
+                block["input"] = tool_input(text)
             written.clear()
         elif kind == "end":
             usage = {name: count for name, count in value["usage"].items() if count is not None}
             whole = {**whole, **value["delta"], "usage": {**whole["usage"], **usage}}
-        elif kind == "input":
-            written.append(value)
         elif kind == "citation":
-            content[-1]["citations"] = [*content[-1].get("citations", ()), value]
+            if not content[-1].get("citations"):
+                content[-1]["citations"] = []  # of its own: the block's may be another's
+            content[-1]["citations"].append(value)
         elif kind == "signature":
             content[-1]["signature"] = value
         else:
-            content[-1][kind] += value
+            written.append(value)
     return json_text.encode(whole)
 
 

@@ -22,7 +22,12 @@ _SPREAD: dict[str, tuple[tuple[str, str, str], ...]] = {
     "thinking": (("thinking", "thinking_delta", "thinking"), ("signature", "signature_delta", "signature")),
 }
 _INPUT_BLOCKS = frozenset({"tool_use", "server_tool_use", "mcp_tool_use"})
-_APPENDED = {"text_delta": "text", "thinking_delta": "thinking"}
+_APPENDED = {
+    # delta's type -> the block's field, the delta's field
+    "text_delta": ("text", "text"),
+    "thinking_delta": ("thinking", "thinking"),
+    "input_json_delta": ("input", "partial_json"),
+}
 _REPLACED = {
     "signature_delta": ("signature",),
     "compaction_delta": ("content", "encrypted_content"),
@@ -61,11 +66,17 @@ class Joiner:
 
     def __init__(self) -> None:
         self._message: Json | None = None
-        self._inputs: dict[int, list[str]] = {}
+        self._written: dict[tuple[int, str], list[str]] = {}
+        """The deltas of each block's fields, joined once: piece by piece would be quadratic."""
         self.complete = False
 
     def feed(self, data: bytes) -> None:
-        """One event's data; raises `JoinError` for one that does not follow from those before it."""
+        """One event's data; raises `JoinError` for one that does not follow from those before it.
+
+        What comes after the end is not looked at.
+        """
+        if self.complete:
+            return
         try:
             self._take(_read_event(data))
         except _NONSENSE as error:
@@ -74,6 +85,8 @@ class Joiner:
     def _take(self, event: Json) -> None:
         kind = event["type"]
         if kind == "message_start":
+            if self._message is not None:
+                raise JoinError("the stream begins twice")
             self._message = event["message"]
             return
         if kind in ("ping", "error"):
@@ -96,27 +109,32 @@ class Joiner:
             usage = {name: value for name, value in (event.get("usage") or {}).items() if value is not None}
             message["usage"] = {**message["usage"], **usage}
         elif kind == "message_stop":
+            for index in {index for index, _ in self._written}:  # blocks that were never closed
+                self._stop(index, content[index])
             self.complete = True
 
     def _delta(self, index: int, block: Json, delta: Json) -> None:
         kind = delta["type"]
         if kind in _APPENDED:
-            field = _APPENDED[kind]
-            block[field] = block.get(field, "") + delta[field]
-        elif kind == "input_json_delta":
-            self._inputs.setdefault(index, []).append(delta["partial_json"])
+            field, said = _APPENDED[kind]
+            self._written.setdefault((index, field), []).append(delta[said])
         elif kind == "citations_delta":
-            block["citations"] = [*(block.get("citations") or []), delta["citation"]]
+            if not block.get("citations"):
+                block["citations"] = []
+            block["citations"].append(delta["citation"])
         else:
             block |= {field: delta[field] for field in _REPLACED.get(kind, ()) if field in delta}
 
     def _stop(self, index: int, block: Json) -> None:
-        text = "".join(self._inputs.pop(index, ()))
-        if text:
-            block["input"] = tool_input(text)
-        for field in _APPENDED.values():
-            if isinstance(block.get(field), str):
-                block[field] = join_halves(block[field])
+        for field in ("text", "thinking", "input"):
+            text = "".join(self._written.pop((index, field), ()))
+            if field != "input":
+                if text:
+                    block[field] = block.get(field, "") + text
+                if isinstance(block.get(field), str):
+                    block[field] = join_halves(block[field])
+            elif text:
+                block["input"] = tool_input(text)
 
     def message(self) -> bytes:
         """The Message as JSON; raises `JoinError` when the stream has not ended as it should."""

@@ -64,7 +64,7 @@ def decode(body: bytes, context: Context) -> MessageStream:
 class Answer:
     """One answer, block by block. A block is ended by its end, by the next one, or by the end of the answer."""
 
-    __slots__ = ("_context", "_index", "_kind", "_redacted", "_signature", "_thought", "stream")
+    __slots__ = ("_context", "_held", "_index", "_kind", "_redacted", "_signature", "_thought", "stream")
 
     def __init__(self, context: Context) -> None:
         self._context = context
@@ -72,9 +72,10 @@ class Answer:
         # The open block: its index and kind, and what is told at its end only
         self._index = -1
         self._kind = ""
-        self._signature = ""
+        self._signature: list[str] = []
         self._thought: list[str] = []
         self._redacted: list[bytes] = []
+        self._held = 0
 
     def block(self, index: int, block: Block) -> None:
         """A whole block."""
@@ -181,28 +182,37 @@ class Answer:
             sealed = blobs.seal(self._context.provider, bedrock.maker(self._context), {"redacted": data})
             self.stream.block({"type": "redacted_thinking", "data": sealed})
         elif self._signature:
-            state = {"signature": self._signature}
+            state = {"signature": "".join(self._signature)}
             if self._thought:
                 state["text"] = "".join(self._thought)
             self.stream.signature(blobs.seal(self._context.provider, bedrock.maker(self._context), state))
         self.stream.end_block()
         self._index = -1
-        self._signature = ""
+        self._signature.clear()
         self._thought.clear()
         self._redacted.clear()
+        self._held = 0
 
     def _reasoning(self, reasoning: Reasoning) -> None:
         if reasoning.text:
             self.stream.thinking(reasoning.text)
             if not self._context.show_thinking:
+                self._hold(len(reasoning.text))
                 self._thought.append(reasoning.text)  # the client will not see it, but it goes back with its signature
         if reasoning.signature:
-            self._signature += reasoning.signature
+            self._hold(len(reasoning.signature))
+            self._signature.append(reasoning.signature)
         if reasoning.redacted:
+            self._hold(len(reasoning.redacted))
             try:
                 self._redacted.append(base64.b64decode(reasoning.redacted, validate=True))
             except (binascii.Error, ValueError):
                 raise StreamError("Bedrock's answer cannot be read") from None
+
+    def _hold(self, chars: int) -> None:
+        self._held += chars
+        if self._held > blobs.MAX_CHARS:
+            raise StreamError("Bedrock's answer holds too much reasoning")
 
     def _citation(self, said: Citation) -> Json | None:
         """The citation as the Messages API has it; None for one that it has no words for, such as a web page's."""

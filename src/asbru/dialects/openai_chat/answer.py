@@ -129,7 +129,7 @@ class _ToolCall:
         self.key = key
         self.id = id
         self.begun = False
-        self.early = ""
+        self.early: list[str] = []
         self.structured = False
 
 
@@ -141,7 +141,12 @@ class _Reader:
         "_context",
         "_count",
         "_details",
+        "_early_chars",
+        "_held_chars",
+        "_index_of",
         "_last",
+        "_next",
+        "_pieces",
         "_reasoning",
         "_refused",
         "_said",
@@ -158,9 +163,18 @@ class _Reader:
         self._reasoning = False
         self._texts: list[str] = []
         self._details: list[Json] = []
+        self._pieces: list[str] = []
+        """The text of the last of them."""
+        self._held_chars = 0
         # Tool calls by their index
         self._by_index: dict[int, _ToolCall] = {}
-        self._last: _ToolCall | None = None
+        self._index_of: dict[str, int] = {}
+        """Where a call with this id was first."""
+        self._last: int | None = None
+        """The index of the last piece."""
+        self._next = 0
+        """Above every index so far."""
+        self._early_chars = 0
         self._count = 0
 
     def head(self, chunk: Chunk) -> None:
@@ -243,13 +257,14 @@ class _Reader:
         if details and self._context.quirks.reasoning_field == "reasoning_details":
             self._reasoning = True
             for detail in details:
-                _add_detail(self._details, detail)
+                self._add_detail(detail)
         if text:
             self._think(text)
 
     def _think(self, text: str) -> None:
         self._reasoning = True
         if not self._context.show_thinking and self._context.quirks.reasoning_field is not None:
+            self._hold(len(text))
             self._texts.append(text)  # the client does not see it, so it could not send it back
         self.stream.thinking(text)
 
@@ -257,13 +272,40 @@ class _Reader:
         """The signature: what the host wants to have back with the next turn."""
         self._reasoning = False
         state: Json = {}
+        self._join_detail()
         if self._details:
             state["details"] = self._details
         elif self._texts:
             state["text"] = "".join(self._texts)
-        self._details, self._texts = [], []
+        self._details, self._texts, self._held_chars = [], [], 0
         if state or self._context.wants_thinking:
             self.stream.signature(blobs.seal(self._context.provider, self._context.model, state))
+
+    def _add_detail(self, detail: Json) -> None:
+        """One more piece of OpenRouter's reasoning: pieces of one come one after another, with the same index."""
+        last = self._details[-1] if self._details else None
+        field = {"reasoning.text": "text", "reasoning.summary": "summary"}.get(str(detail.get("type")))
+        text = str(detail.get(field) or "") if field is not None else ""
+        self._hold(len(text) + 64)
+        if last is None or field is None or any(last.get(name) != detail.get(name) for name in ("type", "index")):
+            self._join_detail()
+            self._details.append(dict(detail))
+        else:
+            last |= {name: value for name, value in detail.items() if value is not None and name != field}
+        if field is not None:
+            self._pieces.append(text)
+
+    def _join_detail(self) -> None:
+        """Put the text of the last detail together, once: piece by piece would be quadratic."""
+        if len(self._pieces) > 1:
+            last = self._details[-1]
+            last["summary" if last["type"] == "reasoning.summary" else "text"] = "".join(self._pieces)
+        self._pieces.clear()
+
+    def _hold(self, chars: int) -> None:
+        self._held_chars += chars
+        if self._held_chars > blobs.MAX_CHARS:
+            raise StreamError("The provider's answer holds too much reasoning")
 
     # Tool calls
 
@@ -272,10 +314,11 @@ class _Reader:
         if call.index is not None:
             return call.index
         named = call.function is not None and call.function.name
-        for index, known in self._by_index.items():
-            if known.id == call.id if call.id else known is self._last and not named:
-                return index
-        return max(self._by_index, default=-1) + 1
+        if call.id:
+            index = self._index_of.get(call.id)
+        else:
+            index = None if named else self._last
+        return self._next if index is None else index
 
     def _tool(self, piece: Call, index: int) -> None:
         if self._reasoning:
@@ -287,7 +330,10 @@ class _Reader:
             # Some hosts give several calls the same index.
             self._count += 1
             call = self._by_index[index] = _ToolCall(self._count, piece.id or "")
-        self._last = call
+        self._last = index
+        self._next = max(self._next, index + 1)
+        if piece.id:
+            self._index_of.setdefault(piece.id, index)
         if not call.begun:
             call.id = call.id or piece.id or ""
             if name:
@@ -301,14 +347,16 @@ class _Reader:
         call.structured = name == self._context.structured_tool
         if not call.structured:
             self.stream.tool(call.key, client_tool_id(call.id), self._context.tool_names.get(name, name))
-        early, call.early = call.early, ""
-        if early:
+        if call.early:
+            early = "".join(call.early)
+            call.early.clear()
             self._input(call, early)
 
     def _input(self, call: _ToolCall, fragment: str) -> None:
         if not call.begun:
-            call.early += fragment
-            if len(call.early) > blobs.MAX_CHARS:
+            call.early.append(fragment)
+            self._early_chars += len(fragment)
+            if self._early_chars > blobs.MAX_CHARS:
                 raise StreamError("a tool call has no name")
         elif call.structured:
             self.stream.text(fragment)
@@ -368,16 +416,3 @@ def _arguments(arguments: str | Json | None) -> str:
 def _sound(arguments: str | Json | None) -> str:
     text = _arguments(arguments)
     return msgspec.json.encode(tool_input(text)).decode() if text.strip() else "{}"
-
-
-def _add_detail(details: list[Json], detail: Json) -> None:
-    """One more piece of OpenRouter's reasoning: pieces of one detail come one after another, with the same index."""
-    last = details[-1] if details else None
-    same = last is not None and all(last.get(name) == detail.get(name) for name in ("type", "index"))
-    field = {"reasoning.text": "text", "reasoning.summary": "summary"}.get(str(detail.get("type")))
-    if last is None or not same or field is None:
-        details.append(dict(detail))
-        return
-    text = f"{last.get(field) or ''}{detail.get(field) or ''}"
-    last |= {name: value for name, value in detail.items() if value is not None}
-    last[field] = text

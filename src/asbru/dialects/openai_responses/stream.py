@@ -7,6 +7,7 @@ another one meanwhile is held, and told when the first is done, in the order of 
 from __future__ import annotations
 
 from collections.abc import Callable
+from heapq import heappop, heappush
 from typing import Any
 
 import msgspec
@@ -56,7 +57,7 @@ _named = Reader(_Named)
 class EventDecoder:
     """See `Decoder`."""
 
-    __slots__ = ("_held", "_held_bytes", "_index", "_items", "_output", "_reader", "stream")
+    __slots__ = ("_held", "_held_bytes", "_index", "_items", "_output", "_reader", "_waiting", "stream")
 
     def __init__(self, context: Context) -> None:
         self.stream = context.new_stream()
@@ -69,6 +70,8 @@ class EventDecoder:
         self._held: dict[int, list[Event]] = {}
         """Events of items that wait for it, by their index."""
         self._held_bytes = 0
+        self._waiting: list[int] = []
+        """The indexes of `_held`, as a heap."""
 
     def feed(self, data: bytes) -> bytes:
         """See `Decoder.feed`; raises `StreamError`."""
@@ -105,11 +108,14 @@ class EventDecoder:
             self._held_bytes += size_bytes
             if self._held_bytes > MAX_HELD:
                 raise StreamError("too much came for one output item while another was open")
-            self._held.setdefault(index, []).append(event)
+            if index not in self._held:
+                self._held[index] = []
+                heappush(self._waiting, index)
+            self._held[index].append(event)
             return
         self._tell(event)
         while self._index is None and self._held:
-            for waiting in self._held.pop(min(self._held)):
+            for waiting in self._held.pop(heappop(self._waiting)):
                 self._tell(waiting)
             if not self._held:
                 self._held_bytes = 0
@@ -136,6 +142,7 @@ class EventDecoder:
             for event in events:
                 self._tell(event)
         self._held.clear()
+        self._waiting.clear()
         if not self._items:
             for index, item in enumerate(response.output or ()):
                 self._output.begin(index, item)
