@@ -2,7 +2,8 @@
 
 The cost is a range: at least the input as estimated at four bytes a token, at most the input at one byte a token and
 all of `max_tokens`. It is null when the model's price is not known. The losses are those of a translation for the
-candidate; null where the request is relayed as it is.
+candidate's first key; null where the request is relayed as it is. ``refused`` says why the candidate would refuse it,
+strictness included. A count of tokens costs nothing; where the gateway would estimate it, ``estimated`` says so.
 """
 
 from __future__ import annotations
@@ -13,7 +14,10 @@ import msgspec
 
 from asbru import translate
 from asbru.asked import Asked
+from asbru.attempt import Request
 from asbru.call import Call
+from asbru.errors import GatewayError
+from asbru.policy.keys import Key
 from asbru.policy.router import Target
 from asbru.record import Usage
 from asbru.telemetry.prices import cost_usd
@@ -21,61 +25,80 @@ from asbru.telemetry.prices import cost_usd
 _BYTES_PER_TOKEN = 4
 
 
-async def respond(call: Call, asked: Asked, targets: Sequence[Target]) -> None:
-    """Answer with what would be tried, in order."""
+async def respond(
+    call: Call, request: Request, asked: Asked, targets: Sequence[Target], *, estimated: bool = False
+) -> None:
+    """Answer with what would be tried, in order; ``estimated``: nothing, the gateway would count tokens itself."""
     plan = {
         "type": "dry_run",
         "model": asked.model,
         "stream": asked.stream,
         "principal": {"kind": call.principal.kind, "name": call.principal.name},
-        "candidates": [_candidate(call, asked, target, index) for index, target in enumerate(targets)],
+        "candidates": [_candidate(call, request, asked, target, index) for index, target in enumerate(targets)],
         "limits": [],
     }
+    if estimated:
+        (candidate,) = plan["candidates"]
+        candidate |= {"estimated": True, "keys": [], "losses": None}
+        candidate.pop("refused", None)
     await call.respond_json(200, msgspec.json.encode(plan))
 
 
-def _candidate(call: Call, asked: Asked, target: Target, index: int) -> dict[str, object]:
+def _candidate(call: Call, request: Request, asked: Asked, target: Target, index: int) -> dict[str, object]:
     gateway, now = call.gateway, call.loop.time()
     pause_s = gateway.breakers.peek(target.provider, target.model, call.kind, now)
+    keys = _keys(call, target, index)
     return {
         "provider": target.provider,
         "model": target.model,
         "dialect": gateway.config.providers[target.provider].dialect,
         "role": "primary" if index == 0 else "fallback",
         "breaker": "closed" if pause_s is None else f"open, next probe in {pause_s:.1f} s",
-        "keys": _keys(call, target, index),
+        "keys": [_state(call, target, key) for key in keys],
         "cost_usd": _cost_range(call, asked, target),
-        **_losses(call, asked, target),
+        **_losses(call, request, asked, target, keys[0]),
     }
 
 
-def _losses(call: Call, asked: Asked, target: Target) -> dict[str, object]:
+def _losses(call: Call, request: Request, asked: Asked, target: Target, key: Key) -> dict[str, object]:
     """What the candidate could not carry, and why it would refuse the request, if it would."""
+    upstream = call.gateway.upstreams[target.provider]
     try:
-        found = translate.losses(call, asked, call.gateway.upstreams[target.provider], target.model)
+        if upstream.codec is None:
+            request.body(target, key)
+            return {"losses": None}
+        found = translate.losses(call, asked, upstream, key.upstream_model(target.model))
     except translate.CannotCarry as refusal:
         return {"losses": [], "refused": refusal.error.message}
-    if found is None:
-        return {"losses": None}
+    except GatewayError as refusal:
+        return {"losses": [], "refused": refusal.message}
     return {"losses": [loss._asdict() for loss in found.found.values()]}
 
 
-def _keys(call: Call, target: Target, index: int) -> list[dict[str, str]]:
+def _keys(call: Call, target: Target, index: int) -> Sequence[Key]:
+    """The keys that one would be chosen from: the caller's own, the pinned one, or the pool."""
     if index == 0 and call.own_key is not None:
-        return [{"name": "direct", "state": "the caller's own"}]
-    gateway, now = call.gateway, call.loop.time()
-    return [
-        {
-            "name": key.name,
-            "model": key.upstream_model(target.model),
-            "state": "cooling" if gateway.cooldowns.cooling(target.provider, key.name, target.model, now) else "ready",
-        }
-        for key in gateway.table.keys(target.provider)
-        if key.may_serve(target.model)
-    ]
+        return [call.own_key]
+    policy = call.gateway.table.providers[target.provider]
+    if call.pin is not None:
+        return [key for key in policy.keys if call.pin in (key.name, key.id)]
+    return policy.pool(target.model)
+
+
+def _state(call: Call, target: Target, key: Key) -> dict[str, str]:
+    if key is call.own_key:
+        return {"name": "direct", "state": "the caller's own"}
+    cooling = call.gateway.cooldowns.cooling(target.provider, key.name, target.model, call.loop.time())
+    return {
+        "name": key.name,
+        "model": key.upstream_model(target.model),
+        "state": "cooling" if cooling else "ready",
+    }
 
 
 def _cost_range(call: Call, asked: Asked, target: Target) -> dict[str, float] | None:
+    if call.record.route == "count_tokens":  # no provider bills a count
+        return {"min": 0.0, "max": 0.0}
     rates = call.gateway.prices.rates(target.provider, target.model)
     if rates is None:
         return None

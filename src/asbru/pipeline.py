@@ -98,12 +98,9 @@ async def ask(call: Call, match: Match) -> Answer | None:
     targets, names = await admit(call, asked, plan(call, asked))
     if call.gateway.isolation.closed(call.principal) and await names_file(call, body):
         targets = call.unshared(targets)
-    if call.head.flag(b"x-asbru-dry-run"):
-        await dryrun.respond(call, asked, targets)
-        return None
-    if match.route.name == "count_tokens" and not counts(call, targets[0]):
-        await estimate(call, targets[0])
-        return None
+    estimated = match.route.name == "count_tokens" and not counts(call, targets[0])
+    if estimated:
+        targets = targets[:1]  # nobody is called
     request = Request(
         method="POST",
         target=resources.target_of(call, match),
@@ -116,6 +113,12 @@ async def ask(call: Call, match: Match) -> Answer | None:
         stream=asked.stream,
         message=match.route.name == "messages",
     )
+    if call.head.flag(b"x-asbru-dry-run"):
+        await dryrun.respond(call, request, asked, targets, estimated=estimated)
+        return None
+    if estimated:
+        await estimate(call, targets[0])
+        return None
     try:
         answer = await attempts.run(call, request, targets)
     except (Failure, GatewayError) as error:

@@ -193,21 +193,38 @@ def translation(call: Call, asked: Asked, upstream: Upstream, model: str, stream
     """
     codec = upstream.codec
     assert codec is not None
-    if call.record.route == "complete":
-        raise CannotCarry(GatewayError("invalid_request", f"{upstream.name} has no legacy text completions"))
     context = _context(call, asked, upstream, model)
     losses = Losses(codec.fidelity)
-    sent, missing = _sent(call, codec, asked, context, losses, count=call.record.route == "count_tokens")
-    if losses.found and (upstream.settings.strict or call.head.flag(b"x-asbru-strict")):
-        header = (b"x-asbru-loss", header_text(losses.header(), MAX_LOSS_CHARS))
-        message = f"{upstream.name} cannot carry this request without loss: {losses.header()}"
-        call.record.losses = losses.named()
-        raise CannotCarry(GatewayError("invalid_request", message, headers=[header]))
+    sent, missing = _allowed(call, asked, upstream, codec, context, losses)
     if missing:
         raise Unfetched(missing)
     if isinstance(codec, Envelope):
         return _Wrapped(codec, sent, losses, call.request_id, stream)
     return _Translated(codec, context, sent, losses, call.request_id, stream)
+
+
+def losses(call: Call, asked: Asked, upstream: Upstream, model: str) -> Losses:
+    """What would be lost at this candidate, for a dry run. Raises as `translation` does, but fetches nothing."""
+    codec = upstream.codec
+    assert codec is not None
+    found = Losses(codec.fidelity)
+    _allowed(call, asked, upstream, codec, _context(call, asked, upstream, model), found)
+    return found
+
+
+def _allowed(
+    call: Call, asked: Asked, upstream: Upstream, codec: Codec | Envelope, context: Context, losses: Losses
+) -> tuple[Sent, list[Wanted]]:
+    """As `_sent`, unless the route has no words there, or strictness forbids a loss."""
+    if call.record.route == "complete":
+        raise CannotCarry(GatewayError("invalid_request", f"{upstream.name} has no legacy text completions"))
+    sent = _sent(call, codec, asked, context, losses, count=call.record.route == "count_tokens")
+    if losses.found and (upstream.settings.strict or call.head.flag(b"x-asbru-strict")):
+        header = (b"x-asbru-loss", header_text(losses.header(), MAX_LOSS_CHARS))
+        message = f"{upstream.name} cannot carry this request without loss: {losses.header()}"
+        call.record.losses = losses.named()
+        raise CannotCarry(GatewayError("invalid_request", message, headers=[header]))
+    return sent
 
 
 def _context(call: Call, asked: Asked, upstream: Upstream, model: str) -> Context:
@@ -244,13 +261,3 @@ def _sent(
         raise CannotCarry(GatewayError("invalid_request", str(error)), "invalid_request") from None
     except LossyError as error:
         raise CannotCarry(GatewayError("invalid_request", error.message, details=error.details)) from None
-
-
-def losses(call: Call, asked: Asked, upstream: Upstream, model: str) -> Losses | None:
-    """What would be lost at this candidate, for a dry run; None when it is relayed. Raises as `translation` does."""
-    codec = upstream.codec
-    if codec is None:
-        return None
-    found = Losses(codec.fidelity)
-    _sent(call, codec, asked, _context(call, asked, upstream, model), found, count=False)
-    return found

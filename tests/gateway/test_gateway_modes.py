@@ -6,7 +6,7 @@ import pytest
 
 from asbru.server import routes
 from tests.gateway.provider import MODEL, Json, Upstream, answers
-from tests.gateway.support import Client, ask, asked, providers, request, run, serving
+from tests.gateway.support import Client, Running, ask, asked, provider, providers, request, run, serving
 
 BATCH: Json = {"requests": [{"custom_id": "r", "params": asked()}]}
 DRY = [("POST", "/v1/messages"), ("POST", "/v1/messages/chat"), ("POST", "/v1/messages/count_tokens")]
@@ -95,5 +95,95 @@ def test_a_mode_that_is_empty_or_repeated_is_refused(values: tuple[bytes, bytes]
             assert reply.error == (400, "invalid_request_error", None)
             assert "x-asbru-dry-run" in reply.json["error"]["message"]
             assert a.seen == []
+
+    run(main())
+
+
+# Dry runs say what would happen
+
+LOSSY: Json = {"inference_geo": "eu"}
+
+
+async def dry(gateway: Running, body: Json, path: str = "/v1/messages", **headers: str) -> list[Json]:
+    reply = await ask(gateway, body, path, x_asbru_dry_run="true", **headers)
+    assert reply.status == 200, reply.json
+    candidates: list[Json] = reply.json["candidates"]
+    return candidates
+
+
+@pytest.mark.parametrize("strict", [{"x_asbru_strict": "true"}, {}], ids=["header", "provider"])
+def test_a_dry_run_is_as_strict_as_the_request(strict: dict[str, str]) -> None:
+    async def main() -> None:
+        async with Upstream() as a, Upstream() as b:
+            config = providers(a, b)
+            config["providers"]["a"] = provider(a, dialect="openai-chat", strict=not strict)
+            async with serving(config) as gateway:
+                body = asked("a/m", fallbacks=["b/m"], **LOSSY)
+                first, second = await dry(gateway, body, **strict)
+                assert first["losses"] == []
+                real = await ask(gateway, asked("a/m", **LOSSY), **strict)
+                assert (real.status, real.json["error"]["message"]) == (400, first["refused"])
+                assert second["losses"] is None and "refused" not in second
+                assert a.seen == b.seen == []
+
+    run(main())
+
+
+def test_a_dry_run_of_a_count_is_about_the_count() -> None:
+    async def main() -> None:
+        async with Upstream() as a, Upstream() as b, Upstream() as c:
+            config = providers(a, b, c)
+            config["providers"]["b"] = provider(b, dialect="openai-responses")
+            config["providers"]["c"] = provider(c, dialect="openai-chat")
+            config["prices"] = {f"{name}/m": {"input": 1_000, "output": 1_000} for name in "abc"}
+            async with serving(config) as gateway:
+                path = "/v1/messages/count_tokens"
+                for name, losses in (("a", None), ("b", [])):
+                    # what only a message would lose is not lost by a count
+                    (candidate,) = await dry(gateway, asked(f"{name}/m", temperature=0.5), path)
+                    assert (candidate["losses"], candidate["cost_usd"]) == (losses, {"min": 0, "max": 0})
+                    assert "estimated" not in candidate and candidate["keys"]
+                estimated = asked("c/m", fallbacks=["a/m"], container="x")
+                (candidate,) = await dry(gateway, estimated, path, x_asbru_strict="true")
+                assert (candidate["estimated"], candidate["keys"], candidate["losses"]) == (True, [], None)
+                assert "refused" not in candidate
+                real = await ask(gateway, estimated, path, x_asbru_strict="true")
+                assert (real.status, real.value(b"x-asbru-estimate")) == (200, "true")
+                later = await dry(gateway, asked("a/m", fallbacks=["c/m"]), path)
+                assert "refused" in later[1]
+                assert a.seen == b.seen == c.seen == []
+
+    run(main())
+
+
+def test_a_dry_run_of_a_completion_says_who_has_none() -> None:
+    async def main() -> None:
+        async with Upstream() as a, Upstream() as b:
+            config = providers(a, b)
+            config["providers"]["b"] = provider(b, dialect="openai-chat")
+            async with serving(config) as gateway:
+                first, second = await dry(gateway, asked("a/m", fallbacks=["b/m"], prompt="x"), "/v1/complete")
+                assert "refused" not in first and "no legacy text completions" in second["refused"]
+
+    run(main())
+
+
+def test_a_dry_run_shows_the_keys_and_the_model_of_the_pool_that_would_serve() -> None:
+    async def main() -> None:
+        async with Upstream() as a:
+            config: Json = {"providers": {"a": provider(a, "sk-one", "sk-off", dialect="openai-chat")}}
+            one, off = config["providers"]["a"]["keys"]
+            one["aliases"] = {"m": "blind"}
+            off["weight"] = 0
+            config["providers"]["a"]["model_facts"] = {"blind": {"images": False}}
+            async with serving(config) as gateway:
+                pixel = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "AAAA"}}
+                body = asked("m", messages=[{"role": "user", "content": [pixel]}])
+                (candidate,) = await dry(gateway, body)
+                assert [key["name"] for key in candidate["keys"]] == ["one"]
+                assert (await ask(gateway, body)).json["error"]["message"] == candidate["refused"]
+                (candidate,) = await dry(gateway, body, x_bf_api_key="off")
+                assert [key["name"] for key in candidate["keys"]] == ["off"]
+                assert "refused" not in candidate
 
     run(main())
