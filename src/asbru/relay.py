@@ -134,6 +134,10 @@ async def whole(call: Call, answer: Answer) -> None:
     await call.respond(answer.status, answer_lines(call, answer, record.cost_usd), answer.body)
 
 
+_END_MARKS = (b"", b"data: [DONE]", b"data:[DONE]")
+"""What providers send behind a stream's last event, to no effect."""
+
+
 async def stream(call: Call, answer: Answer, watch: Watch) -> None:
     """An event stream, from its first content event on."""
     exchange = call.exchange
@@ -149,7 +153,7 @@ async def stream(call: Call, answer: Answer, watch: Watch) -> None:
     def pass_on(events: bytes) -> bool:
         """Whole events to the client; whether it has room for more."""
         exchange.tail_open = watch.torn  # before the write: while that waits for room, nothing may be put behind it
-        if watch.complete or watch.error is not None:
+        if watch.ended:
             heartbeat.stop()  # nothing follows either
         if not events:
             return True
@@ -158,14 +162,23 @@ async def stream(call: Call, answer: Answer, watch: Watch) -> None:
         return exchange.put(events)
 
     def take(data: bytes) -> bool:
+        if watch.ended and data and answer.translation is not None:
+            if data.strip() not in _END_MARKS:
+                answer.response.close()
+            return True
         try:
             events = answer.feed(data) if data else answer.end()
         except StreamError as nonsense:
             events = answer.fail(nonsense)
             answer.response.close()
-        return pass_on(watch.feed(events))
+        relayed = watch.feed(events)
+        if watch.excess:
+            answer.response.close()  # not to be used again: what is said behind the end is no answer to anything
+        return pass_on(relayed)
 
     try:
+        if watch.excess:
+            answer.response.close()
         if not pass_on(answer.pending):
             await exchange.room()
         while not await answer.response.pour(take):

@@ -65,8 +65,17 @@ def state(seen: Watch) -> State:
 def watched(*chunks: bytes, hold_limit_bytes: int = watch.DEFAULT_HOLD_LIMIT_BYTES) -> Watch:
     seen = Watch(hold_limit_bytes)
     relayed = [seen.feed(chunk) for chunk in chunks]
-    assert b"".join(relayed) + seen.flush() == b"".join(chunks)
+    check_relayed(seen, b"".join(relayed) + seen.flush(), b"".join(chunks))
     return seen
+
+
+def check_relayed(seen: Watch, relayed: bytes, fed: bytes) -> None:
+    """All of it is, up to the end of the message; behind that, only line endings."""
+    assert fed.startswith(relayed)
+    rest = fed[len(relayed) :]
+    assert seen.excess == bool(rest)
+    assert seen.ended or not rest
+    assert not rest.startswith((b"\r", b"\n"))
 
 
 # --- streams made of known events, so that what must be noted is known without a parser
@@ -169,6 +178,8 @@ def expected(events: list[tuple[str, bytes]]) -> State:
 
     for name, raw in events:
         data = json.loads(raw)
+        if noted["complete"] or noted["error"] is not None:
+            break
         if name == "message_start":
             noted["started"] = True
             if isinstance(data["message"], dict):
@@ -217,7 +228,7 @@ def test_any_split_notes_the_same_and_loses_nothing(
         relayed += seen.feed(chunk)
         assert b"".join(chunks).startswith(relayed)
         assert stands_at_a_boundary(relayed)
-    assert relayed + seen.flush() == b"".join(chunks)
+    check_relayed(seen, relayed + seen.flush(), b"".join(chunks))
     assert seen.flush() == b""
     assert not seen.torn
     assert state(seen) == expected(events)
@@ -291,13 +302,30 @@ def test_an_error_before_content_is_early(before: bytes) -> None:
         assert json.loads(seen.error or b"")["error"]["message"] == "Overloaded"
 
 
-@pytest.mark.parametrize("content", [BLOCK, delta(), final(), STOP, event("brand_new", {}), b"data: {}\n\n"])
+@pytest.mark.parametrize("content", [BLOCK, delta(), final(), event("brand_new", {}), b"data: {}\n\n"])
 def test_an_error_behind_content_is_late(content: bytes) -> None:
     for chunks in ([start() + content + error()], [start(), content, error()]):
         seen = watched(*chunks)
         assert seen.content
         assert seen.error is not None
         assert not seen.early_error
+
+
+@pytest.mark.parametrize("end", [STOP, error()])
+@pytest.mark.parametrize("behind", [delta(), error(), start(), b": x\n\n", b"data: [DONE]\n\n", b"x"])
+def test_nothing_comes_behind_the_end(end: bytes, behind: bytes) -> None:
+    before = start() + BLOCK
+    for chunks in ([before + end + behind], [before, end, behind], [before + end, b"\n", behind, delta()]):
+        seen = Watch()
+        relayed = b"".join([seen.feed(chunk) for chunk in chunks]) + seen.flush()
+        assert relayed.strip() == (before + end).strip()
+        assert seen.excess
+        assert (seen.message_id, seen.complete) == ("msg_1", end == STOP)
+
+
+def test_a_second_message_start_is_relayed() -> None:
+    stream = start() + BLOCK + start() + BLOCK + STOP
+    assert Watch().feed(stream) == stream
 
 
 def test_the_first_error_counts() -> None:
@@ -420,10 +448,10 @@ def test_a_small_hold_limit_loses_nothing(
         fed += chunk
         relayed += seen.feed(chunk)
         assert fed.startswith(relayed)
-        assert len(fed) - len(relayed) <= hold_limit_bytes
+        assert seen.ended or len(fed) - len(relayed) <= hold_limit_bytes
         assert seen.torn or stands_at_a_boundary(relayed)
         assert not seen.torn or fed == relayed
-    assert relayed + seen.flush() == fed
+    check_relayed(seen, relayed + seen.flush(), fed)
 
 
 # --- whole bodies

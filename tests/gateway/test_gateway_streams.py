@@ -79,7 +79,7 @@ VARIANTS = {
     "comments": b": hello\n\n" + b": in between\n\nid: 7\nretry: 10\n".join(EVENTS),
     "two data lines": b"".join(EVENTS).replace(b'data: {"type": "content', b'data: {"type":\ndata: "content'),
     "unknown events": START + event("novelty", a=1) + b"".join(EVENTS[1:]),
-    "a tail": b"".join(EVENTS) + b": and that was that\n",
+    "a tail": b"".join(EVENTS) + b"\n\r\n",
 }
 
 
@@ -98,6 +98,30 @@ def test_the_bytes_of_a_stream_are_relayed_verbatim_for_any_split(data: bytes) -
                     assert (await client.reply()).body == data
         assert all(record["usage"]["output_tokens"] == 5 for record in gateway.records)
         assert all(record["usage_complete"] for record in gateway.records)
+
+    run(main())
+
+
+@pytest.mark.parametrize("behind", [event("message_start", message={}), HELLO, b": x\n\n"])
+@pytest.mark.parametrize("split", [False, True])
+def test_what_comes_behind_the_end_is_cut_and_the_connection_closed(behind: bytes, split: bool) -> None:
+    async def main() -> None:
+        whole = b"".join(EVENTS)
+        async with Upstream() as a, serving(providers(a)) as gateway, await Client.open(gateway) as client:
+            await client.send(asked(stream=True))
+            turn = await a.turn()
+            await turn.begin()
+            if split:
+                await turn.chunk(whole)
+                reply = await client.head()
+                await reply.until(STOP)
+                await turn.chunk(behind)
+            else:
+                await turn.chunk(whole + behind)
+                reply = await client.head()
+            assert (await reply.rest()).body == whole
+            await turn.gone()
+        assert gateway.records[0]["usage_complete"]
 
     run(main())
 

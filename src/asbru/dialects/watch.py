@@ -2,7 +2,10 @@
 
 `Watch.feed` takes what the upstream sent and returns what may be relayed: everything up to the end of the last
 complete event, so that an error event can be put behind it at any time. What it returned, in order, and then `flush`
-are the bytes that were fed, always. Only ``message_start``, ``message_delta``, ``message_stop`` and ``error`` are
+are the bytes that were fed, up to the end of the message: behind ``message_stop`` and behind an ``error`` event nothing
+but line endings comes through, and `excess` says whether there was more. A second ``message_start`` comes through as it
+is: cutting it would leave events that fit to nothing, and what it means (an SDK may refuse it) is the client's to say.
+Only ``message_start``, ``message_delta``, ``message_stop`` and ``error`` are
 looked into. Numbers are taken from what the provider said; what is missing, null or odd is taken as not said.
 
 `message_facts` and `error_facts` read the same from a body that is no stream; they never raise.
@@ -139,6 +142,7 @@ class Watch:
         "early_error",
         "error",
         "error_type",
+        "excess",
         "hold_limit_bytes",
         "message_id",
         "model",
@@ -166,6 +170,8 @@ class Watch:
         self.error_type: str | None = None
         self.early_error = False
         """The error came before any content."""
+        self.excess = False
+        """Something came behind the end of the message; it was cut."""
         # Where the stream stands
         self.torn = False
         """The part of an event was let through, because it was too large to hold: nothing can be put behind it."""
@@ -188,6 +194,11 @@ class Watch:
             return data
         return self._feed(data)
 
+    @property
+    def ended(self) -> bool:
+        """The message is complete or has failed: nothing may follow."""
+        return self.complete or self.error is not None
+
     def flush(self) -> bytes:
         """The bytes still held, at the end of the stream; they are no complete event."""
         rest = bytes(self._blocks.held[self._kept :])
@@ -196,6 +207,8 @@ class Watch:
         return rest
 
     def _feed(self, data: bytes) -> bytes:
+        if self.ended:
+            return self._behind(data)
         blocks = self._blocks.feed(data)
         for index, block in enumerate(blocks):
             if self.torn:
@@ -204,6 +217,11 @@ class Watch:
                 self._kept = 0
             else:
                 self._see(sse.without_bom(block) if self._first else block)
+                if self.ended:
+                    behind = b"".join(blocks[index + 1 :]) + self._blocks.held
+                    self._blocks = sse.Blocks()
+                    self._quiet = False
+                    return b"".join(blocks[: index + 1]) + self._behind(behind)
             self._first = False
         held = self._blocks.held
         if self.torn or len(held) > self.hold_limit_bytes:
@@ -213,6 +231,13 @@ class Watch:
             self.torn = self.content = True
         self._quiet = self.content and not held
         return blocks[0] if len(blocks) == 1 else b"".join(blocks)
+
+    def _behind(self, data: bytes) -> bytes:
+        """What may be relayed of bytes behind the end: the line endings at their head, until something else comes."""
+        rest = data.lstrip(b"\r\n")
+        through = b"" if self.excess else data[: len(data) - len(rest)]
+        self.excess = self.excess or bool(rest)
+        return through
 
     def _see(self, block: bytes) -> None:
         """Note what one complete event says."""
