@@ -21,7 +21,7 @@ from pathlib import Path
 import msgspec
 import uvloop
 
-from bench import config, report
+from bench import config, report, stall
 from bench.bodies import REQUEST_HEADERS, RESPONSE_HEADERS, plain_answer, request_body
 from bench.clients import IdleStreams, Soak, request_bytes
 from bench.config import Gateway
@@ -245,6 +245,8 @@ def run(options: argparse.Namespace) -> int:
         with running(config.load(options.config, options.gateway or ["asbru"]), streamed=True) as field:
             grew = [uvloop.run(soak(gateway, server, options.soak)) for gateway, server in field.pairs()]
         return 1 if any(grew) else 0
+    if options.stall:
+        return stalls(options)
     results = Results()
     try:
         measure_all(options, gateways, results)
@@ -274,6 +276,26 @@ def measure_all(options: argparse.Namespace, gateways: list[Gateway], results: R
                 results.rows += measure_scenario(scenario, field, options.repeats, options.seconds)
 
 
+def stalls(options: argparse.Namespace) -> int:
+    """The longest stall under each attack, of Asbru alone: nginx reads no bodies."""
+    gateways = [
+        gateway
+        for gateway in config.load(options.config, options.gateway)
+        if options.gateway or "asbru" in gateway.name
+    ]
+    found: list[stall.Stall] = []
+    with running(gateways, streamed=True) as field:
+        fetch(UPSTREAM_PORT, "POST", "/bench/flat")
+        for gateway, server in field.pairs():
+            headers = {**headers_of(gateway), "connection": "close"}
+            found += stall.measure_stalls(gateway, server, headers, options.repeats, options.only, progress)
+    progress("")
+    layout = report.as_markdown if options.markdown else report.as_text
+    print(layout(stall.table(found)))
+    (OUT / "stalls.json").write_bytes(msgspec.json.format(msgspec.json.encode(found)))
+    return 0
+
+
 def serve(gateways: list[Gateway], *, streamed: bool) -> int:
     """Keep one gateway and its upstream running, to point a profiler at."""
     with running(gateways, streamed=streamed) as field:
@@ -299,6 +321,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="one run of three seconds each: a rough picture")
     parser.add_argument("--markdown", action="store_true")
     parser.add_argument("--soak", type=float, default=0, metavar="SECONDS", help="mixed load; exit 1 when memory grows")
+    parser.add_argument("--stall", action="store_true", help="only the longest stall under hostile bodies")
     parser.add_argument("--serve", metavar="NAME", help="only start this gateway and its upstream, for a profiler")
     parser.add_argument("--streamed", action="store_true", help="with --serve: the upstream that streams")
     options = parser.parse_args(arguments)
