@@ -17,7 +17,7 @@ SOURCE = Path(__file__).resolve().parent.parent / "src" / "asbru"
 
 # Top-level names below src/asbru, bottom first.
 LAYERS: list[set[str]] = [
-    {"__init__", "errors", "secrets", "record", "config", "edge_headers", "headers"},
+    {"__init__", "errors", "secrets", "record", "config", "edge_headers", "headers", "limits"},
     {"dialects"},
     {"policy"},
     {"upstream"},
@@ -39,6 +39,8 @@ LAYERS: list[set[str]] = [
         "relay",
         "resources",
         "translate",
+        "whole_answer",
+        "workers",
     },
     {"app"},
     {"cli", "__main__"},

@@ -189,7 +189,7 @@ ERRORS: Final = {
     "not_found": "nothing at this path, or no provider for this model",
     "method_not_allowed": "the path does not take this method",
     "request_timeout": "the client stopped sending",
-    "too_large": "the body is larger than its bound",
+    "too_large": "the body is larger than its bound, or holds more than `server.limits` allows",
     "unsupported_media_type": "a content type or content encoding that is not read",
     "headers_too_large": "the request's head is larger than its bound",
     "internal": "a fault of the gateway; its log has the details",

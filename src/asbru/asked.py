@@ -13,10 +13,11 @@ from typing import TypeVar
 
 import msgspec
 
-from asbru.dialects import foreign, member_names, named_models, splice
+from asbru.dialects import bounds, foreign, member_names, named_models, splice
 from asbru.dialects.by_url import Media, Refused, Wanted
 from asbru.dialects.named_models import NamedModel
 from asbru.errors import GatewayError
+from asbru.limits import Limits
 
 MAX_FALLBACKS = 16
 MAX_MODEL_CHARS = 512
@@ -67,9 +68,14 @@ class Asked:
         "thread",
     )
 
-    def __init__(self, body: bytes) -> None:
+    def __init__(self, body: bytes, limits: Limits) -> None:
         try:
-            members = splice.split(body)
+            if len(body) > bounds.LARGE_BYTES:
+                bounds.check(body, limits)
+            members = splice.split(body, max_members=len(body))
+            bounds.check_members(len(members.spans), limits)
+        except bounds.BoundError as error:
+            raise GatewayError("too_large", str(error)) from None
         except splice.SpliceError as error:
             raise GatewayError("invalid_request", str(error)) from None
         if (fault := member_names.other_case(members.spans.keys(), member_names.MESSAGE)) is not None:
@@ -174,7 +180,7 @@ class Asked:
         body = foreign.without_sealed(self._with_model(self.model))
         if self.strip_thinking:
             body = foreign.without_thinking(body)
-        return self._members if body is self.body else splice.split(body)
+        return self._members if body is self.body else splice.split(body, len(self._members.spans))
 
     @property
     def translatable(self) -> bytes:

@@ -8,18 +8,19 @@ happened, as a `Failure`.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from time import monotonic, time
 
 import msgspec
 
-from asbru import translate
+from asbru import translate, whole_answer
 from asbru.asked import Asked
 from asbru.call import EVENT_STREAM, Call, recorded
-from asbru.dialects import faults, whole
+from asbru.dialects import faults
+from asbru.dialects.by_url import Media
 from asbru.dialects.losses import Losses
 from asbru.dialects.message_stream import StreamError
-from asbru.dialects.watch import MessageFacts, Watch, error_facts, message_facts
+from asbru.dialects.watch import MessageFacts, Watch, error_facts
 from asbru.edge_headers import FieldRules
 from asbru.errors import GatewayError, Headers
 from asbru.headers import REQUEST_IDS, ResponseHead
@@ -50,6 +51,8 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     """The body for a provider, the model as it is asked for there, and the key; an iterator can be sent only once."""
     asked: Asked | None = None
     """The body as it was read, for targets that speak another dialect; without it only relaying is possible."""
+    size_bytes: int = 0
+    """How much there is to work on when the body is made, for `Workers`."""
     length: int | None = None
     """The length of an iterator's body, when it is known."""
     once: bool = False
@@ -189,15 +192,17 @@ async def attempt(call: Call, request: Request, target: Target, key: Key, index:
         translation = None
         if upstream.codec is not None and request.asked is not None:
             try:
-                translation = translate.translation(call, request.asked, upstream, model, request.stream)
+                translation = await _translated(call, request, request.asked, upstream, model)
             except translate.Unfetched as unfetched:
                 assert call.gateway.fetcher is not None
                 await call.gateway.fetcher.fetch(unfetched.wanted, request.asked.fetched)
-                translation = translate.translation(call, request.asked, upstream, model, request.stream)
+                translation = await _translated(call, request, request.asked, upstream, model)
         if upstream.signs and not own:
             await _ready(upstream, key, deadline)
         method = request.method.encode("ascii")
-        head, body = _outgoing(call, request, upstream, model, key, translation, method)
+        head, body = await call.gateway.workers.run(
+            request.size_bytes, _outgoing, call, request, upstream, model, key, translation, method
+        )
         response = await upstream.pool.request(head, body, deadline=deadline, method=method)
         del head, body
         answer = Answer(response, target, key, index, noted, upstream.response_rules)
@@ -237,6 +242,12 @@ async def attempt(call: Call, request: Request, target: Target, key: Key, index:
         took_s = monotonic() - began
         noted.duration_ms = took_s * 1e3
         call.waited_s += took_s
+
+
+def _translated(call: Call, request: Request, asked: Asked, upstream: Upstream, model: str) -> Awaitable[Translation]:
+    fetched = sum(len(media.data) for media in asked.fetched.values() if isinstance(media, Media))
+    size_bytes = request.size_bytes + fetched
+    return call.gateway.workers.run(size_bytes, translate.translation, call, asked, upstream, model, request.stream)
 
 
 async def _ready(upstream: Upstream, key: Key, deadline: float) -> None:
@@ -286,7 +297,7 @@ def _outgoing(
 
 async def _judge(call: Call, request: Request, answer: Answer, own: bool) -> None:
     """Read an answer until it is clear whether it serves: an error not, a stream at its first content, others whole."""
-    response, noted = answer.response, answer.attempt
+    response, noted, run = answer.response, answer.attempt, call.gateway.workers.run
     noted.outcome = str(answer.status)
     said = answer.head.said
     content_type = said.get(b"content-type", b"")
@@ -301,15 +312,15 @@ async def _judge(call: Call, request: Request, answer: Answer, own: bool) -> Non
     if answer.head is not response.head:
         answer.take_head()
     if answer.status >= 300:
-        await _refused(answer, own)
+        await _refused(call, answer, own)
     if answer.translation is not None and request.message:
         if request.stream and not content_type.startswith(b"application/json"):
             answer.say(EVENT_STREAM)
             await _until_content(call, answer, own)
         else:
-            answer.body = answer.translation.message(await response.read_all(MAX_MESSAGE_BYTES))
+            answer.body = await response.read_all(MAX_MESSAGE_BYTES)
             answer.say([])
-            _as_asked(answer, streamed=False, stream=request.stream)
+            await _take_message(call, answer, streamed=False, stream=request.stream)
         return
     streamed = content_type.startswith(b"text/event-stream")
     if streamed and request.whole:
@@ -321,28 +332,39 @@ async def _judge(call: Call, request: Request, answer: Answer, own: bool) -> Non
         return
     answer.body = await response.read_all(MAX_MESSAGE_BYTES)
     if answer.translation is not None:
-        answer.body = answer.translation.count(answer.body)
+        answer.body = await run(len(answer.body), whole_answer.count, answer.body, answer.translation)
         answer.say(JSON)
     if request.message:
         if streamed:
             watch = Watch()
-            watch.feed(answer.body)
+            await run(len(answer.body), watch.feed, answer.body)
             if watch.error is not None:
                 raise _error_event(answer, watch, own)
-        _as_asked(answer, streamed=streamed, stream=request.stream)
+        await _take_message(call, answer, streamed=streamed, stream=request.stream)
 
 
 JSON: Headers = [(b"content-type", b"application/json")]
 
 
-async def _refused(answer: Answer, own: bool) -> None:
+async def _take_message(call: Call, answer: Answer, *, streamed: bool, stream: bool) -> None:
+    """A Message that has been read whole, in the form the client asked for."""
+    assert answer.body is not None
+    answer.body, answer.facts = await call.gateway.workers.run(
+        len(answer.body), whole_answer.message, answer.body, answer.translation, streamed=streamed, stream=stream
+    )
+    if streamed or stream or answer.translation is not None:
+        answer.head.say(EVENT_STREAM if stream else JSON)
+
+
+async def _refused(call: Call, answer: Answer, own: bool) -> None:
     """An error answer, read whole; raises `Failure`."""
     answer.body = await answer.response.read_all(MAX_ERROR_BYTES)
     about_model = answer.attempt.model.encode() in answer.body if answer.attempt.model else False
     headers = answer.head.headers
     retry_after_s = retry.parse_retry_after(headers, time())
     if answer.translation is not None:
-        fault = answer.translation.fault(answer.status, headers, answer.body)
+        run, fault_of = call.gateway.workers.run, answer.translation.fault
+        fault = await run(len(answer.body), fault_of, answer.status, headers, answer.body)
         answer.status, answer.body = fault.status, fault.body
         answer.say(fault.headers)
         retry_after_s = fault.retry_after_s if fault.retry_after_s is not None else retry_after_s
@@ -371,23 +393,6 @@ _MAX_NOTED_CHARS = 300
 def _noted(message: str) -> str:
     """Words from outside for the log and the Record: on one line, cut, and without what may be a credential."""
     return " ".join(faults.clean(message).split())[:_MAX_NOTED_CHARS]
-
-
-def _as_asked(answer: Answer, *, streamed: bool, stream: bool) -> None:
-    """Take the facts of a whole Message, and give it the form the client asked for when the provider cannot."""
-    assert answer.body is not None
-    try:
-        if streamed:
-            answer.body = whole.join(answer.body)
-        answer.facts = message_facts(answer.body)
-        if answer.facts is None:
-            raise whole.JoinError("the answer is not a Message")
-        if stream:
-            answer.body = whole.events(answer.body)
-    except whole.JoinError as error:
-        raise UpstreamError("protocol", str(error), responded=True) from None
-    if streamed or stream or answer.translation is not None:
-        answer.head.say(EVENT_STREAM if stream else JSON)
 
 
 def _error_event(answer: Answer, watch: Watch, own: bool) -> Failure:

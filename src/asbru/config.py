@@ -15,6 +15,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from asbru.limits import Limits
 from asbru.secrets import Secret
 
 # The descriptions are what error messages and the reference call the type.
@@ -92,6 +93,8 @@ class Server(Section, frozen=True):
     """Client connections at a time."""
     drain_s: NonNegativeFloat = 60.0
     """After SIGTERM, running exchanges may take this long to finish."""
+    limits: Limits = Limits()
+    """How much a request's body may hold, by count."""
     cors: Cors = Cors()
     """Cross-origin access from browsers."""
 

@@ -29,16 +29,20 @@ async def respond(
     call: Call, request: Request, asked: Asked, targets: Sequence[Target], *, estimated: bool = False
 ) -> None:
     """Answer with what would be tried, in order; ``estimated``: nothing, the gateway would count tokens itself."""
+    candidates = [
+        await call.gateway.workers.run(len(asked.body), _candidate, call, request, asked, target, index)
+        for index, target in enumerate(targets)
+    ]
     plan = {
         "type": "dry_run",
         "model": asked.model,
         "stream": asked.stream,
         "principal": {"kind": call.principal.kind, "name": call.principal.name},
-        "candidates": [_candidate(call, request, asked, target, index) for index, target in enumerate(targets)],
+        "candidates": candidates,
         "limits": [],
     }
     if estimated:
-        (candidate,) = plan["candidates"]
+        (candidate,) = candidates
         candidate |= {"estimated": True, "keys": [], "losses": None}
         candidate.pop("refused", None)
     await call.respond_json(200, msgspec.json.encode(plan))

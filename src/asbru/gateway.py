@@ -27,6 +27,7 @@ from asbru.telemetry.prices import Prices
 from asbru.upstream.catalog import billed_by, takes_any_key
 from asbru.upstream.http1 import TlsContexts
 from asbru.upstream.providers import Upstream
+from asbru.workers import Workers
 
 _RETIRE_POLL_S = 1.0
 
@@ -61,6 +62,7 @@ class Gateway:
         "table",
         "translating",
         "upstreams",
+        "workers",
     )
 
     def __init__(
@@ -73,6 +75,7 @@ class Gateway:
     ) -> None:
         self.config = config
         self.loop = asyncio.get_running_loop()  # once, because asking costs a system call
+        self.workers = Workers(self.loop)
         self.auth = Authenticator(config)
         self.isolation = Isolation(config)
         self.table = Table(config, takes_any_key(config.providers))
@@ -106,6 +109,7 @@ class Gateway:
         credential is the same too.
         """
         self.affinity = old.affinity
+        self.workers = old.workers
         self.catalog.take_over(old.catalog)
         before, now = old.config.providers, self.config.providers
         same = [name for name in now if name in before and _reached(now[name]) == _reached(before[name])]

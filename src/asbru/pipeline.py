@@ -34,9 +34,6 @@ from asbru.server.routes import Match
 
 log = logging.getLogger("asbru.pipeline")
 
-LARGE_BODY_BYTES = 262_144
-"""Larger ones are searched in a thread."""
-
 
 async def handle(exchange: Exchange, gateway: Gateway) -> None:
     """One exchange, from its head to its Record."""
@@ -92,7 +89,7 @@ async def ask(call: Call, match: Match) -> Answer | None:
     """The answer of the first candidate that gives one; None when the client has been answered without asking any."""
     call.require_json()
     body = await call.body(call.gateway.config.server.max_body_bytes)
-    asked = Asked(body)
+    asked = await call.gateway.workers.run(len(body), Asked, body, call.gateway.config.server.limits)
     record = call.record
     record.model, record.stream, record.request_bytes = asked.model, asked.stream, len(body)
     targets, names = await admit(call, asked, plan(call, asked))
@@ -109,6 +106,7 @@ async def ask(call: Call, match: Match) -> Answer | None:
             nested_models.renamed(names, target.provider, key),
             foreign_reasoning=call.gateway.translating,
         ),
+        size_bytes=len(body),
         asked=asked,
         stream=asked.stream,
         message=match.route.name == "messages",
@@ -134,7 +132,7 @@ async def ask(call: Call, match: Match) -> Answer | None:
 
 async def names_file(call: Call, body: bytes) -> bool:
     """Whether a request reads a file; the few in which it needs a closer look get it off the loop."""
-    return file_refs.may_name(body) and await call.loop.run_in_executor(None, file_refs.names, body)
+    return file_refs.may_name(body) and await call.gateway.workers.run(len(body), file_refs.names, body)
 
 
 def counts(call: Call, target: Target) -> bool:
@@ -192,10 +190,7 @@ async def admit(call: Call, asked: Asked, targets: list[Target]) -> tuple[list[T
     gateway = call.gateway
     if not nested_models.is_limited(call.principal, targets):
         return targets, {}
-    if len(asked.body) > LARGE_BODY_BYTES:
-        await call.loop.run_in_executor(None, asked.find_named)
-    else:
-        asked.find_named()
+    await gateway.workers.run(len(asked.body), asked.find_named)
     if not asked.named:
         return targets, {}
     admitted, names = nested_models.admit(

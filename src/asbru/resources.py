@@ -12,18 +12,20 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from asbru import attempts, relay
+from asbru import attempts, relay, whole_answer
 from asbru.asked import MAX_MODEL_CHARS
 from asbru.attempt import Answer, Request
 from asbru.call import Call
-from asbru.dialects import named_models, splice
+from asbru.dialects import bounds, named_models, splice
 from asbru.dialects.named_models import NamedModel
 from asbru.errors import GatewayError
+from asbru.limits import Limits
 from asbru.policy import nested_models
 from asbru.policy.keys import Key
 from asbru.policy.router import Target
 from asbru.server.routes import Match
 
+MAX_BATCH_MODELS = 100
 _STREAMED_BACK = frozenset({"batch_results", "file_content"})
 
 
@@ -68,12 +70,16 @@ async def create_batch(call: Call, match: Match) -> None:
         call.unshared([])  # before the body is read
     body = await call.body(call.gateway.config.server.max_batch_body_bytes)
     try:
-        models = await call.loop.run_in_executor(None, splice.batch_models, body)  # it may be hundreds of megabytes
+        models = await call.gateway.workers.run(len(body), _batch_models, body, call.gateway.config.server.limits)
+    except bounds.BoundError as error:
+        raise GatewayError("too_large", str(error)) from None
     except splice.SpliceError as error:
         raise GatewayError("invalid_request", str(error)) from None
     if not models:
         raise GatewayError("invalid_request", "requests: List should have at least 1 item")
     asked = dict.fromkeys(model for model, _ in models)
+    if len(asked) > MAX_BATCH_MODELS:
+        raise GatewayError("too_large", f"requests: at most {MAX_BATCH_MODELS} different models are allowed")
     targets = _together(call, {model: call.targets(model) for model in asked})
     place = call.unshared([Target(next(iter(targets.values())).provider, "")])
     provider = place[0].provider
@@ -87,7 +93,7 @@ async def create_batch(call: Call, match: Match) -> None:
             [(name, others[name], span) for _, name, span in named if name in others],
         )
 
-    request = Request(method="POST", target=target_of(call, match), body=renamed)
+    request = Request(method="POST", target=target_of(call, match), body=renamed, size_bytes=len(body))
     await give(call, match, await attempts.run(call, request, place))
 
 
@@ -128,11 +134,17 @@ async def _named(call: Call, body: bytes, provider: str) -> tuple[list[NamedMode
     if not nested_models.is_limited(call.principal, target):
         return [], {}
     try:
-        named = await call.loop.run_in_executor(None, named_models.in_batch, body)
+        named = await call.gateway.workers.run(len(body), named_models.in_batch, body)
     except splice.SpliceError as error:
         raise GatewayError("invalid_request", str(error)) from None
     table, catalog = call.gateway.table, call.gateway.catalog.providers_of
     return named, nested_models.admit(named, target, call.principal, table, catalog, call.gateway.relaying)[1]
+
+
+def _batch_models(body: bytes, limits: Limits) -> list[tuple[str, splice.Span]]:
+    if len(body) > bounds.LARGE_BYTES:
+        bounds.check(body, limits, batch=True)
+    return splice.batch_models(body)
 
 
 def _key_for(call: Call, provider: str, models: Sequence[str]) -> str:
@@ -177,7 +189,8 @@ def target_of(call: Call, match: Match) -> bytes:
 async def give(call: Call, match: Match, answer: Answer) -> None:
     """The answer to the client, with links that point at the gateway."""
     if answer.body is not None and match.route.name in ("batches", "batch", "batch_cancel"):
-        answer.body = _own_links(answer.body, base_url(call, match))
+        own_links = call.gateway.workers.run(len(answer.body), _own_links, answer.body, base_url(call, match))
+        answer.body = await own_links
     await relay.give(call, answer)
 
 
@@ -205,8 +218,12 @@ class _BatchId(msgspec.Struct):
 def _own_links(body: bytes, base: bytes) -> bytes:
     """A batch or a list of batches with every ``results_url`` leading here instead of to the provider."""
     try:
+        if len(body) > bounds.LARGE_BYTES:
+            bounds.check(body, whole_answer.ANSWER_LIMITS)
         members = splice.split(body)
         items = msgspec.json.decode(members.get("data") or b"[]", type=list[msgspec.Raw])
+        parts: list[bytes] = []
+        behind = 0
         for item in items or [msgspec.Raw(body)]:
             batch = msgspec.json.decode(item, type=_BatchId)
             if batch.results_url is None:
@@ -214,7 +231,9 @@ def _own_links(body: bytes, base: bytes) -> bytes:
             old = bytes(item)
             url = base.decode("latin-1") + f"/v1/messages/batches/{batch.id}/results"
             new = splice.replace(old, splice.split(old), {"results_url": msgspec.json.encode(url)})
-            body = body.replace(old, new, 1)
+            start = body.index(old, behind)
+            parts += (body[behind:start], new)
+            behind = start + len(old)
     except (ValueError, RecursionError):
         return body  # not a batch: an error body, or a shape of the future; it is not ours to judge
-    return body
+    return b"".join([*parts, body[behind:]])

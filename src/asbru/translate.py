@@ -16,7 +16,7 @@ import msgspec
 
 from asbru.asked import Asked
 from asbru.call import MAX_LOSS_CHARS, Call, header_text
-from asbru.dialects import by_url, messages, splice, sse
+from asbru.dialects import bounds, by_url, messages, splice, sse
 from asbru.dialects.able import refuse_unable
 from asbru.dialects.by_url import Wanted
 from asbru.dialects.codec import Codec, Context, Decoder, Envelope, Fault, Sent, Unwrapper
@@ -250,14 +250,18 @@ def _sent(
             wrap = codec.wrap_count if count else codec.wrap
             return wrap(asked.wrappable, context, losses), []
         encode = codec.encode_count if count else codec.encode
-        request = messages.parse(asked.translatable, counting=count)
+        request = messages.parse(asked.translatable, call.gateway.config.server.limits, counting=count)
         refuse_unable(request, context)
         missing: list[Wanted] = []
         if call.gateway.fetcher is not None:
             missing = by_url.carry(request, codec.unfetched(context), asked.fetched, losses)
         return encode(request, context, losses), missing
+    except bounds.BoundError as error:
+        raise CannotCarry(GatewayError("too_large", str(error)), "too_large") from None
     except (messages.MessagesError, splice.SpliceError) as error:
         # Not the last word: another target may relay what the codec does not know.
         raise CannotCarry(GatewayError("invalid_request", str(error)), "invalid_request") from None
     except LossyError as error:
         raise CannotCarry(GatewayError("invalid_request", error.message, details=error.details)) from None
+    except RecursionError:  # only where the operator allows more levels than the interpreter
+        raise CannotCarry(GatewayError("invalid_request", "The request body is nested too deeply")) from None

@@ -11,6 +11,9 @@ from typing import Any, Literal, TypeVar
 
 import msgspec
 
+from asbru.dialects.bounds import LARGE_BYTES, check_request
+from asbru.limits import Limits
+
 Json = dict[str, Any]
 
 StopReason = Literal[
@@ -249,26 +252,31 @@ class _Head(Part, kw_only=True):
 
 T = TypeVar("T")
 
-MAX_MESSAGES = 100_000  # the Messages API's own limit
-MAX_BLOCKS = 100_000
+_PLAIN_LIMITS = Limits()
 _KNOWN = frozenset(_Head.__struct_fields__)
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
+_decode_raws = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_decode_items = msgspec.json.Decoder(list[msgspec.Raw]).decode
+_decode_value = msgspec.json.Decoder(Any).decode
 
 
-def parse(body: bytes, *, counting: bool = False) -> Request:
-    """Read a request; raises `MessagesError`. One that is ``counting`` tokens needs no ``max_tokens``."""
+def parse(body: bytes, limits: Limits = _PLAIN_LIMITS, *, counting: bool = False) -> Request:
+    """Read a request; raises `MessagesError`, and `BoundError` for one that holds too much.
+
+    One that is ``counting`` tokens needs no ``max_tokens``.
+    """
     try:
-        fields = _decode(body)
+        fields = _fields(body)
     except (msgspec.DecodeError, UnicodeDecodeError):
         raise MessagesError("The request body is not a JSON object") from None
     except RecursionError:
         raise MessagesError("The request body is nested too deeply") from None
+    check_request(fields, limits, len(body))
     head = _convert(fields, _Head, "")
     if head.max_tokens is None and not counting:
         raise MessagesError("max_tokens: Field required")
     if not head.messages:
         raise MessagesError("messages: at least one message is required")
-    _check_size(head.messages)
     if head.tool_choice is not None and head.tool_choice.type == "tool" and not head.tool_choice.name:
         raise MessagesError("tool_choice.name: Field required")
     output = head.output_config
@@ -298,13 +306,17 @@ def parse(body: bytes, *, counting: bool = False) -> Request:
     )
 
 
-def _check_size(messages: list[Json]) -> None:
-    """Bounds on what a translation goes through, while everybody else waits."""
-    if len(messages) > MAX_MESSAGES:
-        raise MessagesError(f"messages: at most {MAX_MESSAGES} messages are allowed")
-    contents = (message.get("content") for message in messages)
-    if sum(len(content) for content in contents if isinstance(content, list)) > MAX_BLOCKS:
-        raise MessagesError(f"messages: at most {MAX_BLOCKS} content blocks are allowed")
+def _fields(body: bytes) -> Json:
+    """The top level and everything in it; of a large body in many short steps, so that no other thread waits long."""
+    if len(body) <= LARGE_BYTES:
+        return _decode(body)
+    fields: Json = {}
+    for name, raw in _decode_raws(body).items():
+        if memoryview(raw)[0] == ord("["):
+            fields[name] = [_decode_value(item) for item in _decode_items(raw)]
+        else:
+            fields[name] = _decode_value(raw)
+    return fields
 
 
 def _turn(message: Json, path: str) -> Turn:

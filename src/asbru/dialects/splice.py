@@ -27,7 +27,7 @@ Span = tuple[int, int]
 
 T = TypeVar("T")
 
-_MAX_MEMBERS = 1000
+MAX_MEMBERS = 1000
 _MAX_BATCH_REQUESTS = 100_000
 _MAX_TURNS = 100_000
 _UTF8_PIECE_BYTES = 131_072
@@ -101,9 +101,11 @@ class Members:
             raise SpliceError(f'"{key}" must be {what}') from error
 
 
-def split(body: bytes) -> Members:
+def split(body: bytes, max_members: int = MAX_MEMBERS) -> Members:
     """The top level of the JSON object that `body` is. Raises `SpliceError` when it is not one (see the module)."""
     text, raws = _validate(body)
+    if len(raws) > max_members:
+        raise SpliceError(f"the body has an object of more than {max_members} members")
     return Members(body, _scan(text, raws, 0))
 
 
@@ -258,8 +260,6 @@ def _scan(text: bytes, raws: dict[str, msgspec.Raw], position: int) -> dict[str,
     value truly starts, so one that differs from the text there was overwritten by a later one; and when all are
     equal but the object does not end behind the last, there are more members than keys.
     """
-    if len(raws) > _MAX_MEMBERS:
-        raise SpliceError(f"the body has an object of more than {_MAX_MEMBERS} members")
     spans: dict[str, Span] = {}
     end = position
     # fast path: as long as its keys and values and no more, so without white space, and without another member

@@ -12,7 +12,9 @@ from typing import Any
 import msgspec
 
 from asbru.dialects import json_text, sse
+from asbru.dialects.bounds import LARGE_BYTES, BoundError, check
 from asbru.dialects.upstream_json import INVALID, Reader, join_halves, mend_json
+from asbru.limits import Limits
 
 Json = dict[str, Any]
 
@@ -22,6 +24,7 @@ _SPREAD: dict[str, tuple[tuple[str, str, str], ...]] = {
     "thinking": (("thinking", "thinking_delta", "thinking"), ("signature", "signature_delta", "signature")),
 }
 _INPUT_BLOCKS = frozenset({"tool_use", "server_tool_use", "mcp_tool_use"})
+_LIMITS = Limits()
 _APPENDED = {
     # delta's type -> the block's field, the delta's field
     "text_delta": ("text", "text"),
@@ -78,8 +81,10 @@ class Joiner:
         if self.complete:
             return
         try:
+            if len(data) > LARGE_BYTES:
+                check(data, _LIMITS)
             self._take(_read_event(data))
-        except _NONSENSE as error:
+        except (*_NONSENSE, BoundError) as error:
             raise JoinError("the stream's events do not make a Message") from error
 
     def _take(self, event: Json) -> None:

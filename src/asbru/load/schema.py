@@ -9,7 +9,7 @@ from types import ModuleType
 
 import msgspec
 
-from asbru import config
+from asbru import config, limits
 from asbru.secrets import Secret
 
 _SECRET_DESCRIPTION = "a secret: `env.NAME`, `os.environ/NAME`, `file:/path` or the value itself"  # noqa: S105
@@ -36,8 +36,8 @@ def _schema_hook(type_: type) -> dict[str, object]:
 
 
 def field_docs() -> dict[str, dict[str, str]]:
-    """Struct's name -> field's name -> the text that stands under the field in ``config.py``."""
-    return docs_of_module(config)
+    """Struct's name -> field's name -> the text that stands under the field in the module."""
+    return docs_of_module(config) | docs_of_module(limits)
 
 
 def docs_of_module(module: ModuleType) -> dict[str, dict[str, str]]:
