@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asbru.upstream.inflate import Inflater
+from asbru.upstream.inflate import MAX_MEMBERS, Inflater
 
 
 def raw_deflate(data: bytes) -> bytes:
@@ -87,3 +87,10 @@ def test_what_follows_a_deflate_stream_is_an_error() -> None:
         inflated(Inflater(b"deflate", 100), [zlib.compress(b"hello") + b"x"], 100)
     with pytest.raises(zlib.error):
         inflated(Inflater(b"deflate", 100), [zlib.compress(b"hello"), b"x"], 100)
+
+
+def test_the_members_of_a_body_are_bounded() -> None:
+    member = gzip.compress(b"x")
+    assert inflated(Inflater(b"gzip", 100), [member * MAX_MEMBERS], 100) == b"x" * MAX_MEMBERS
+    with pytest.raises(zlib.error, match="members"):
+        inflated(Inflater(b"gzip", 100), [member * (MAX_MEMBERS + 1)], 100)

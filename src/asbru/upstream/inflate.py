@@ -13,6 +13,8 @@ import zlib
 
 _GZIP = zlib.MAX_WBITS | 16
 _RAW = -zlib.MAX_WBITS
+MAX_MEMBERS = 64
+"""The most gzip members of one body: each costs a copy of what follows it."""
 
 ENCODINGS = frozenset({b"gzip", b"x-gzip", b"deflate"})
 
@@ -20,7 +22,7 @@ ENCODINGS = frozenset({b"gzip", b"x-gzip", b"deflate"})
 class Inflater:
     """One compressed body. ``encoding`` is one of `ENCODINGS`."""
 
-    __slots__ = ("_begun", "_decoder", "_gzip", "_input", "_step_bytes", "pending")
+    __slots__ = ("_begun", "_decoder", "_gzip", "_input", "_members", "_step_bytes", "pending")
 
     def __init__(self, encoding: bytes, step_bytes: int) -> None:
         self._gzip = encoding != b"deflate"
@@ -28,6 +30,7 @@ class Inflater:
         self._decoder = zlib.decompressobj(_GZIP) if self._gzip else None
         self._input = b""
         self._begun = False
+        self._members = 1
         self.pending = False
 
     def feed(self, data: bytes) -> bytes:
@@ -47,6 +50,9 @@ class Inflater:
         if decoder.eof and self._input:
             if not self._gzip:
                 raise zlib.error("data after the end of the deflate stream")
+            self._members += 1
+            if self._members > MAX_MEMBERS:
+                raise zlib.error("too many gzip members")
             decoder = self._decoder = zlib.decompressobj(_GZIP)  # RFC 1952: members may follow one another
         plain = decoder.decompress(self._input, self._step_bytes)
         self._input = decoder.unused_data if decoder.eof else decoder.unconsumed_tail
