@@ -132,7 +132,7 @@ RESPONSE_HEADERS: Final = {
     "request-id": "the provider's when there is one, otherwise the gateway's; on errors too",
     "x-asbru-request-id": "the gateway's id of the exchange, on every answer; it stands in the record",
     "x-asbru-provider": "the provider that served",
-    "x-asbru-model": "the model that served, as the provider was asked for it",
+    "x-asbru-model": "the model that served, as its answer names it, or else as the provider was asked for it",
     "x-asbru-attempts": "every attempt with its outcome: `anthropic/claude-x 529 812ms; eu/claude-x 200 640ms`",
     "x-asbru-upstream-ms": "the time the provider took",
     "x-asbru-overhead-us": "the time the gateway took itself; uploads and waits before retries left out",

@@ -126,6 +126,14 @@ class Answer:
         seen = self.watch or self.facts
         return seen.message_id if seen is not None else None
 
+    @property
+    def served_model(self) -> str:
+        """The model that answered, as the provider names it; as it was asked for where that is not known."""
+        seen = self.watch or self.facts
+        if seen is None or (self.translation is not None and not self.translation.names_model):
+            return self.attempt.model
+        return recorded(seen.model) or self.attempt.model
+
     def say(self, own: Headers) -> None:
         """Have a translated answer's head be one of the client's dialect, with these of our own."""
         assert self.translation is not None

@@ -21,6 +21,15 @@ class Usage(msgspec.Struct, kw_only=True):
     """Of ``output_tokens``."""
 
 
+class Iteration(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """One of the samplings of an answer that took several, as the provider counted it (``usage.iterations``)."""
+
+    type: str
+    model: str | None = None
+    """The model that did it; None: the one that answered."""
+    usage: Usage
+
+
 class Attempt(msgspec.Struct, kw_only=True):
     """One try of one candidate, with its outcome."""
 
@@ -49,6 +58,7 @@ class Record(msgspec.Struct, kw_only=True, omit_defaults=True):
     error_kind: str | None = None
     provider: str | None = None
     served_model: str | None = None
+    """The model that answered, as the provider names it; what it was asked for where its answer does not say."""
     attempts: list[Attempt] = []
     losses: list[str] = []
     """What of a translated request was not carried, as ``<verdict>: <field>``, with ``at <path>`` where that differs.
@@ -58,6 +68,8 @@ class Record(msgspec.Struct, kw_only=True, omit_defaults=True):
     stop_reason: str | None = None
     usage: Usage | None = None
     usage_complete: bool = False
+    iterations: list[Iteration] = []
+    """Where a provider counts by iterations: these are what is billed, each at its model's price."""
     cost_usd: float | None = None
     upstream_ms: float = 0.0
     duration_ms: float = 0.0

@@ -14,11 +14,9 @@ from asbru.attempt import Answer, Failure
 from asbru.call import EVENT_STREAM, MAX_LOSS_CHARS, Call, header_text
 from asbru.dialects import sse
 from asbru.dialects.message_stream import StreamError
-from asbru.dialects.watch import Watch, error_facts
+from asbru.dialects.watch import MessageFacts, Watch, error_facts
 from asbru.errors import GatewayError, event
 from asbru.headers import lines
-from asbru.record import Usage
-from asbru.telemetry.prices import cost_usd
 from asbru.upstream.http1 import UpstreamError
 
 
@@ -29,7 +27,7 @@ def answer_lines(call: Call, answer: Answer, cost_usd: float | None = None) -> b
     upstream_ms = int(attempt.duration_ms)
     tried = call.tried()  # in one header, or in one for each attempt when all of them failed
     attempts = b"; ".join(tried) if answer.status < 300 else b"\r\nx-asbru-attempts: ".join(tried)
-    served_by = _served_by(answer.target.provider, attempt.model)
+    served_by = _served_by(answer.target.provider, answer.served_model)
     own = _OWN % (served_by, identity, upstream_ms, call.overhead_us(), identity, upstream_ms, attempts)
     lines = head.relayed + own
     if head.said.get(b"content-type", b"").startswith(b"text/event-stream"):
@@ -67,7 +65,7 @@ def _note_served(call: Call, answer: Answer) -> None:
     """Whose answer it is, in the Record; there too when a ping has already opened the stream without saying so."""
     record = call.record
     record.provider = answer.target.provider
-    record.served_model = answer.attempt.model
+    record.served_model = answer.served_model
     record.upstream_ms = answer.attempt.duration_ms
     record.losses = [] if answer.losses is None else answer.losses.named()
 
@@ -127,7 +125,7 @@ async def whole(call: Call, answer: Answer) -> None:
     _note_served(call, answer)
     if facts is not None:
         record.stop_reason = facts.stop_reason
-        note_usage(call, answer, facts.usage, complete=True)
+        note_usage(call, answer, facts, complete=True)
     if call.exchange.started:  # a ping went out while another candidate was silent; then this is a stream's events
         await _end(call, answer.body)
         return
@@ -197,7 +195,7 @@ async def stream(call: Call, answer: Answer, watch: Watch) -> None:
         call.record.stop_reason = watch.stop_reason
         if watch.error is not None:
             call.record.error_kind = watch.error_type or "upstream_invalid"
-        note_usage(call, answer, watch.usage, complete=watch.complete)
+        note_usage(call, answer, watch, complete=watch.complete)
     if error is not None:
         await end_with_error(call, error, torn=watch.torn)
     else:
@@ -232,17 +230,19 @@ async def end_with_error(call: Call, error: GatewayError, *, torn: bool) -> None
     await _end(call, event(error, call.request_id))
 
 
-def note_usage(call: Call, answer: Answer, usage: Usage | None, *, complete: bool) -> None:
-    """Put what the provider said it counted, and what that costs, into the Record."""
-    record = call.record
+def note_usage(call: Call, answer: Answer, seen: MessageFacts | Watch, *, complete: bool) -> None:
+    """Put what the provider counted, for which models, and what that costs, into the Record."""
+    record, usage = call.record, seen.usage
+    served = record.served_model = answer.served_model
+    record.iterations = seen.iterations
     record.usage = usage
     record.usage_complete = complete and usage is not None
     if usage is not None:
         if answer.translation is not None:
             counted = usage.input_tokens + usage.cache_read_input_tokens + usage.cache_creation_input_tokens
             call.gateway.estimates.learn(answer.target.provider, answer.target.model, record.request_bytes, counted)
-        rates = call.gateway.prices.rates(answer.target.provider, answer.attempt.model)
-        record.cost_usd = None if rates is None else cost_usd(rates, usage)
+        parts = [(each.model or served, each.usage) for each in seen.iterations] or [(served, usage)]
+        record.cost_usd = call.gateway.prices.cost_usd(answer.target.provider, answer.attempt.model, parts)
 
 
 async def raw(call: Call, answer: Answer) -> None:

@@ -56,7 +56,12 @@ class Refusal(NamedTuple):
 
 
 class Translation(ABC):
-    """One candidate's request and the way back: translated, or in an envelope."""
+    """One candidate's request and the way back: translated, or in an envelope.
+
+    ``names_model``: the Message's ``model`` is what the provider calls the model that answered, not the client's name.
+    """
+
+    names_model = False
 
     __slots__ = ("_request_id", "headers", "losses", "sent")
 
@@ -156,6 +161,7 @@ class _Translated(Translation):
 class _Wrapped(Translation):
     """In an envelope: what the model said, and every header, comes through as it came."""
 
+    names_model = True
     __slots__ = ("_envelope", "_unwrapper")
 
     def __init__(self, envelope: Envelope, sent: Sent, losses: Losses, request_id: str, stream: bool) -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from asbru.dialects import watch
 from asbru.dialects.watch import ErrorFacts, Watch, error_facts, message_facts, plain_message_facts
-from asbru.record import Usage
+from asbru.record import Iteration, Usage
 
 
 def event(name: str, data: object) -> bytes:
@@ -401,6 +401,58 @@ def test_the_final_usage_replaces_and_does_not_add() -> None:
     )
 
 
+ADVISED = [
+    {"type": "message", "input_tokens": 10, "output_tokens": 5},
+    {
+        "type": "advisor_message",
+        "model": "m-big",
+        "input_tokens": 7,
+        "cache_creation": {"ephemeral_1h_input_tokens": 3},
+    },
+]
+FELL = [
+    {"type": "message", "model": "m-1", "input_tokens": 10},
+    {"type": "fallback_message", "model": "m-2", "output_tokens": 5},
+]
+
+
+def test_iterations_are_read_with_their_models() -> None:
+    usage = {"input_tokens": 10, "output_tokens": 5, "iterations": ADVISED}
+    expected = [
+        Iteration(type="message", usage=Usage(input_tokens=10, output_tokens=5)),
+        Iteration(type="advisor_message", model="m-big", usage=Usage(input_tokens=7, cache_creation_1h_tokens=3)),
+    ]
+    seen = watched(start({"input_tokens": 10, "iterations": []}), BLOCK, final(usage), STOP)
+    assert seen.iterations == expected
+    body = json.dumps({"type": "message", "id": "i", "model": "m", "usage": usage}).encode()
+    for facts in (message_facts(body), plain_message_facts(body)):
+        assert facts is not None
+        assert (facts.iterations, facts.model) == (expected, "m")
+
+
+def test_the_model_of_a_providers_own_fallback_is_the_one_that_answered() -> None:
+    usage = {"input_tokens": 10, "output_tokens": 5, "iterations": FELL}
+    seen = watched(start({"input_tokens": 10}), BLOCK)
+    asked = seen.model
+    seen.feed(final(usage))
+    assert asked != seen.model == "m-2"
+    body = json.dumps({"type": "message", "id": "i", "model": "m-1", "usage": usage}).encode()
+    for facts in (message_facts(body), plain_message_facts(body)):
+        assert facts is not None
+        assert facts.model == "m-2"
+
+
+@pytest.mark.parametrize("odd", [None, {}, "x", [1], [*ADVISED, None], [{"type": 5}] * 101, [["a"]]])
+def test_odd_iterations_are_none(odd: object) -> None:
+    usage = {"input_tokens": 10, "output_tokens": 5, "iterations": odd}
+    assert watched(start({"input_tokens": 10}), BLOCK, final(usage)).iterations == []
+    body = json.dumps({"type": "message", "id": "i", "model": "m", "usage": usage}).encode()
+    facts = message_facts(body)
+    assert facts == plain_message_facts(body)
+    assert facts is not None
+    assert (facts.iterations, facts.usage) == ([], Usage(input_tokens=10, output_tokens=5))
+
+
 @pytest.mark.parametrize("said", [None, [], "many", {}])
 def test_a_missing_usage_is_none_or_zero(said: object) -> None:
     assert watched(start(said)).usage == (Usage() if said == {} else None)
@@ -476,6 +528,9 @@ _usages = st.fixed_dictionaries(
         "cache_read_input_tokens": _odd,
         "cache_creation": st.one_of(_odd, st.dictionaries(st.just("ephemeral_1h_input_tokens"), _odd)),
         "output_tokens_details": st.one_of(_odd, st.dictionaries(st.just("thinking_tokens"), _odd)),
+        "iterations": st.one_of(
+            _odd, st.lists(st.dictionaries(st.sampled_from(["type", "model", "input_tokens"]), _odd), max_size=2)
+        ),
     },
 )
 
@@ -510,9 +565,9 @@ def test_the_fast_path_of_message_facts_equals_the_plain_one_where_it_is_taken(
 
 
 def test_message_facts_of_odd_bodies() -> None:
-    assert message_facts(b'{"type":"message"}') == (None, None, None, None)
+    assert message_facts(b'{"type":"message"}') == (None, None, None, None, [])
     odd_body = b'{"type":"message","id":1,"model":null,"stop_reason":[],"usage":{"input_tokens":"1"}}'
-    assert message_facts(odd_body) == (Usage(), None, None, None)
+    assert message_facts(odd_body) == (Usage(), None, None, None, [])
     surrogate = rb'{"type":"message","content":[{"text":"\ud83d"}],"usage":{"output_tokens":3}}'
     facts = message_facts(surrogate)
     assert facts is not None

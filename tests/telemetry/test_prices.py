@@ -18,7 +18,7 @@ from asbru.config import Price
 from asbru.record import Usage
 from asbru.telemetry import price_table
 from asbru.telemetry.price_table import Clause, Level, Period
-from asbru.telemetry.prices import Prices, cost_usd
+from asbru.telemetry.prices import Prices, cost_usd, is_same_model
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 TOKEN_PRICES = {"input_mtok", "output_mtok", "cache_read_mtok", "cache_write_mtok", "cache_write_1h_mtok"}
@@ -270,3 +270,82 @@ def test_without_the_table_the_configuration_remains(
     assert prices.rates("anthropic", "claude-opus-5-5") is None
     assert prices.rates("a", "b") is not None
     assert "no prices but those of the configuration" in caplog.text
+
+
+# --- the model that answered
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("claude-haiku-4-5", "claude-haiku-4-5-20251001", True),
+        ("claude-x-latest", "claude-x-20251001", True),
+        ("gpt-5.1", "gpt-5.1-2025-11-13", True),
+        ("us.anthropic.claude-haiku-4-5-20251001-v1:0", "claude-haiku-4-5-20251001", True),
+        ("claude-haiku-4-5@20251001", "claude-haiku-4-5-20251001", True),
+        ("anthropic/claude-x", "Claude-X", True),
+        ("claude-opus-4", "claude-opus-4-5", False),
+        ("claude-opus-4-20250514", "claude-opus-4-1-20250805", False),
+        ("gpt-5.1", "gpt-5", False),
+        ("deepseek-v2", "deepseek-v3", False),
+        ("fast", "claude-x", False),
+    ],
+)
+def test_names_of_one_model(one: str, other: str, same: bool) -> None:
+    assert is_same_model(one, other) is is_same_model(other, one) is same
+
+
+OWN = Price(input=1, output=2)
+OTHER = Price(input=3, output=4)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "asked", "answered", "expected"),
+    [
+        # a snapshot costs what its model costs, the operator's price before the table's
+        ({"p/claude-haiku-4-5": OWN}, "claude-haiku-4-5", "claude-haiku-4-5-20251001", "OWN"),
+        ({}, "claude-haiku-4-5", "claude-haiku-4-5-20251001", "claude-haiku-4-5"),
+        ({"p/claude-x-latest": OWN}, "claude-x-latest", "claude-x-20990101", "OWN"),
+        # another model has its own price
+        ({}, "claude-haiku-4-5", "claude-opus-4-5-20251101", "claude-opus-4-5"),
+        ({"p/claude-haiku-4-5": OWN}, "claude-haiku-4-5", "claude-opus-4-5", "claude-opus-4-5"),
+        ({"p/claude-haiku-4-5": OWN, "p/n": OTHER}, "claude-haiku-4-5", "n", "OTHER"),
+        # a name of the operator's own, such as a deployment's
+        ({"p/ours": OWN}, "ours", "claude-opus-4-5", "OWN"),
+        ({"p/ours": OWN, "p/claude-opus-4-5": OTHER}, "ours", "claude-opus-4-5", "OTHER"),
+        # what nobody knows is taken for what was asked for
+        ({}, "claude-haiku-4-5", "who knows", "claude-haiku-4-5"),
+        ({}, "claude-haiku-4-5", "x" * 5000, "claude-haiku-4-5"),
+        ({}, "who knows", "nor this", None),
+    ],
+)
+def test_rates_of_the_model_that_answered(
+    overrides: dict[str, Price], asked: str, answered: str, expected: str | None
+) -> None:
+    prices = Prices(overrides, clock=NOW.timestamp)
+    prices.load()
+    rates = prices.rates_of_answer("p", asked, answered)
+    if expected is None:
+        assert rates is None
+    elif expected in ("OWN", "OTHER"):
+        assert rates is not None
+        assert rates[0].input == pytest.approx({"OWN": 1e-6, "OTHER": 3e-6}[expected])
+    else:
+        assert rates == prices.rates("p", expected)
+        assert rates is not None
+
+
+def test_each_part_of_an_answer_costs_what_its_model_does() -> None:
+    prices = Prices({"p/m-1": OWN, "p/m-2": OTHER}, clock=NOW.timestamp)
+    parts = [("m-1", Usage(input_tokens=1_000_000)), ("m-2", Usage(output_tokens=1_000_000))]
+    assert prices.cost_usd("p", "m-1", parts) == pytest.approx(1 + 4)
+    assert prices.cost_usd("p", "unknown", [*parts, ("not known", Usage(input_tokens=1))]) is None
+
+
+def test_names_that_a_provider_makes_up_are_not_kept_for_ever() -> None:
+    prices = at(NOW)
+    for number in range(2500):
+        prices.rates_of_answer("anthropic", "claude-haiku-4-5", f"made-up-{number}")
+        prices.rates_of_answer("anthropic", "claude-haiku-4-5", f"{number}" * 300)
+    assert len(prices._cache) <= 1000
+    assert prices._own_names == {}

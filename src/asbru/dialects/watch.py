@@ -19,7 +19,7 @@ import msgspec
 
 from asbru.dialects import sse
 from asbru.dialects.splice import mask_surrogates
-from asbru.record import Usage
+from asbru.record import Iteration, Usage
 
 DEFAULT_HOLD_LIMIT_BYTES = 1_048_576
 
@@ -43,6 +43,7 @@ UNKNOWN_ERROR_STATUS = 500
 T = TypeVar("T")
 
 _MAX_COUNT = 2**53  # beyond this it is no count, and beyond what JSON readers agree on
+_MAX_ITERATIONS = 100
 _MAX_TEXT_CHARS = 256  # an id, a model or a stop reason that is longer is none
 _KEPT_TAIL_BYTES = 1  # of an event let through: the line ending before its blank line may be that
 
@@ -115,6 +116,9 @@ class MessageFacts(NamedTuple):
     stop_reason: str | None
     message_id: str | None
     model: str | None
+    """The model that answered."""
+    iterations: list[Iteration]
+    """Empty where the usage has none, and where it has more than `_MAX_ITERATIONS` or one that cannot be read."""
 
 
 class ErrorFacts(NamedTuple):
@@ -144,6 +148,7 @@ class Watch:
         "error_type",
         "excess",
         "hold_limit_bytes",
+        "iterations",
         "message_id",
         "model",
         "started",
@@ -165,6 +170,8 @@ class Watch:
         self.model: str | None = None
         self.stop_reason: str | None = None
         self.usage: Usage | None = None
+        self.iterations: list[Iteration] = []
+        """As `MessageFacts.iterations`; with them ``model`` becomes that of a fallback that took over in mid-stream."""
         self.error: bytes | None = None
         """The raw data of the first error event."""
         self.error_type: str | None = None
@@ -275,7 +282,7 @@ class Watch:
         if start is not None:
             self.message_id = _text(start.message.id)
             self.model = _text(start.message.model)
-            self.usage = _merged(self.usage, start.message.usage)
+            self._see_usage(start.message.usage)
 
     def _see_delta(self, data: bytes) -> None:
         delta = _tolerant(_message_delta, data)
@@ -283,8 +290,12 @@ class Watch:
             return
         if delta.delta is not None:
             self.stop_reason = _text(delta.delta.stop_reason) or self.stop_reason
-        if isinstance(delta.usage, dict):
-            self.usage = _merged(self.usage, delta.usage)
+        self._see_usage(delta.usage)
+
+    def _see_usage(self, said: object) -> None:
+        self.usage = _merged(self.usage, said)
+        self.iterations = _iterations(said) or self.iterations
+        self.model = _answering(self.model, self.iterations)
 
 
 class _PlainCacheCreation(msgspec.Struct):
@@ -305,6 +316,7 @@ class _PlainUsage(msgspec.Struct):
     cache_read_input_tokens: _Count | None = None
     cache_creation: _PlainCacheCreation | None = None
     output_tokens_details: _PlainDetails | None = None
+    iterations: object = None
 
 
 class _PlainMessage(msgspec.Struct):
@@ -337,7 +349,10 @@ def message_facts(body: bytes) -> MessageFacts | None:
         usage.cache_creation_1h_tokens = said.cache_creation.ephemeral_1h_input_tokens
     if said.output_tokens_details is not None:
         usage.thinking_tokens = said.output_tokens_details.thinking_tokens
-    return MessageFacts(usage, plain.stop_reason, plain.id, plain.model)
+    if said.iterations is None:
+        return MessageFacts(usage, plain.stop_reason, plain.id, plain.model, [])
+    iterations = _iterations({"iterations": said.iterations})
+    return MessageFacts(usage, plain.stop_reason, plain.id, _answering(plain.model, iterations), iterations)
 
 
 def plain_message_facts(body: bytes) -> MessageFacts | None:
@@ -345,11 +360,13 @@ def plain_message_facts(body: bytes) -> MessageFacts | None:
     message = _tolerant(_message, body)
     if message is None or message.type != "message":
         return None
+    iterations = _iterations(message.usage)
     return MessageFacts(
         usage=_merged(None, message.usage),
         stop_reason=_text(message.stop_reason),
         message_id=_text(message.id),
-        model=_text(message.model),
+        model=_answering(_text(message.model), iterations),
+        iterations=iterations,
     )
 
 
@@ -386,6 +403,26 @@ def _merged(usage: Usage | None, said: object) -> Usage | None:
         if isinstance(inner, dict):
             _take(usage, inner, fields)
     return usage
+
+
+def _iterations(said: object) -> list[Iteration]:
+    """The iterations that a usage counts; all of them or none."""
+    entries = said.get("iterations") if isinstance(said, dict) else None
+    if not isinstance(entries, list) or len(entries) > _MAX_ITERATIONS:
+        return []
+    found: list[Iteration] = []
+    for entry in entries:
+        usage = _merged(None, entry)
+        if usage is None:
+            return []
+        found.append(Iteration(type=_text(entry.get("type")) or "", model=_text(entry.get("model")), usage=usage))
+    return found
+
+
+def _answering(model: str | None, iterations: list[Iteration]) -> str | None:
+    """The model that answered: that of the provider's own fallback, when one did, otherwise the Message's."""
+    fallbacks = [each.model for each in iterations if each.type == "fallback_message" and each.model]
+    return fallbacks[-1] if fallbacks else model
 
 
 def _take(usage: Usage, said: dict[object, object], fields: dict[str, str]) -> None:

@@ -11,8 +11,9 @@ Not in a cost: what is billed by other units than tokens (web searches), and the
 from __future__ import annotations
 
 import logging
+import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from asbru.config import Price
 from asbru.record import Usage
@@ -27,6 +28,17 @@ _MAX_CACHED = 1000
 _MAX_NAME_CHARS = 200  # a model's name that is longer is none, and would be kept
 _REFRESH_S = 900  # prices change on dates and, at some providers, at times of day: all on a quarter of an hour, UTC
 _MILLION = 1_000_000
+
+
+# What names of one model differ in: the host's prefixes, the date or version of a snapshot.
+_PREFIX = re.compile(r"^(?:.*/)?(?:[a-z0-9-]+\.(?=[a-z]))*")
+_SNAPSHOT = re.compile(r"(?:[-@](?:20\d{6}|20\d\d-\d\d-\d\d|latest|default)|(?:-v\d{1,2})?:\d{1,2})+\Z")
+
+
+def is_same_model(one: str, other: str) -> bool:
+    """Whether two names differ only in a snapshot's date or version, or in a host's prefixes."""
+    first, second = (_SNAPSHOT.sub("", _PREFIX.sub("", name.lower(), count=1)) for name in (one, other))
+    return first == second
 
 
 def cost_usd(rates: Rates, usage: Usage) -> float:
@@ -65,6 +77,8 @@ class Prices:
         self._table = price_table.Table()
         self._cache: dict[tuple[str, str], Rates | None] = {}
         self._cached_until_s = 0.0
+        self._own_names: dict[str, bool] = {}
+        """Names that the configuration gives a price -> whether the table has no such model; as many as those."""
 
     def load(self) -> None:
         """Read the table; takes some tenths of a second the first time in a process. Safe in a thread, never raises."""
@@ -73,6 +87,7 @@ class Prices:
         except (OSError, ValueError) as error:
             log.warning("no prices but those of the configuration are known: %s", error)
         self._cached_until_s = 0.0
+        self._own_names = {}
 
     def rates(self, provider: str, model: str) -> Rates | None:
         """The rates of a model at a provider, by the provider's name in the configuration; None when not known.
@@ -92,10 +107,46 @@ class Prices:
             rates = self._cache[key] = self._resolve(provider, model, now_s)
             return rates
 
+    def cost_usd(self, provider: str, asked: str, parts: Iterable[tuple[str, Usage]]) -> float | None:
+        """What an answer costs whose parts these models did, when ``asked`` was asked for; None when not known."""
+        total = 0.0
+        for model, usage in parts:
+            rates = self.rates_of_answer(provider, asked, model)
+            if rates is None:
+                return None
+            total += cost_usd(rates, usage)
+        return total
+
+    def rates_of_answer(self, provider: str, asked: str, answered: str) -> Rates | None:
+        """The rates of the model that answered, by the name that the answer gives it.
+
+        A snapshot of the model asked for costs what that does. A name of the operator's own, such as a deployment's,
+        has its price whatever the model behind it calls itself. A model that nobody knows is taken for the one asked
+        for.
+        """
+        if answered == asked:
+            return self.rates(provider, asked)
+        if is_same_model(asked, answered):
+            return self.rates(provider, asked) or self.rates(provider, answered)
+        if f"{provider}/{answered}" not in self._overrides and self._is_own_name(provider, asked):
+            return self.rates(provider, asked)
+        return self.rates(provider, answered) or self.rates(provider, asked)
+
+    def _is_own_name(self, provider: str, model: str) -> bool:
+        name = f"{provider}/{model}"
+        if name not in self._overrides:
+            return False
+        if name not in self._own_names:
+            self._own_names[name] = self._listed(provider, model, self._clock()) is None
+        return self._own_names[name]
+
     def _resolve(self, provider: str, model: str, now_s: float) -> Rates | None:
         override = self._overrides.get(f"{provider}/{model}")
         if override is not None:
             return override
+        return self._listed(provider, model, now_s)
+
+    def _listed(self, provider: str, model: str, now_s: float) -> Rates | None:
         table, name = self._table, model.lower()
         biller = self._billed_by.get(provider, provider.lower())
         if not biller:
