@@ -87,7 +87,7 @@ class RequestParser:
         # The request
         self.incoming: HttpExchange | None = None
         """The one of which a part has arrived."""
-        self._seen = b""
+        self._seen = bytearray()
         """What has come of its head, until all of it has."""
         self._head: RequestHead | None = None
         """Its head, while llhttp is told that it ends."""
@@ -131,7 +131,8 @@ class RequestParser:
             return self._reach_of_body(data, at)
         known_bytes = len(self._seen)
         if known_bytes:  # then nothing of this read has been fed
-            seen = self._seen + data
+            seen: bytes | bytearray = self._seen
+            seen += data
             end = seen.find(END, max(0, known_bytes - 3)) + 4
         elif data[at] in b"\r\n":
             return len(data) - len(data[at:].lstrip(b"\r\n"))
@@ -139,11 +140,13 @@ class RequestParser:
             seen = data
             end = data.find(END, at) + 4
         if end < 4:
-            self._seen = seen[at:]
+            if not known_bytes:
+                self._seen += data[at:]
             return len(data)
-        self._seen = self._body_tail = b""
+        self._body_tail = b""
         # What it says of the length is not judged yet, but llhttp will find in it what we did, or refuse it.
-        raw = seen[at:end]
+        raw = bytes(seen[at:end])
+        self._seen.clear()
         self._head = self._last_head = head = self._last_head.again(raw) or RequestHead(raw)
         if b"transfer-encoding" in head.said:
             self._content_length = None
@@ -175,7 +178,7 @@ class RequestParser:
         exchange.refusal = error
         if not self._head_complete:
             # As far as it came: whether the answer is for another origin's page.
-            exchange.head = self._head or RequestHead(self._seen)
+            exchange.head = self._head or RequestHead(bytes(self._seen))
         exchange.keep_alive = False
         self._take(exchange)
 
