@@ -125,7 +125,8 @@ RESPONSE_BEFORE: Final = """
 Every end-to-end header of the provider's answer goes through as it came, its `request-id`, `retry-after`,
 `anthropic-ratelimit-*` and `x-should-retry` among them; what it says as `x-asbru-*` or `x-bifrost-*` does not, nor
 what it declares for its whole origin: `access-control-*`, {origin}. A provider's `response_headers` name more that stop
-(`drop`) and those of the origin that are relayed all the same (`keep`). Added are:
+(`drop`) and those of the origin that are relayed all the same (`keep`). A stream that had to begin
+with a ping, before it was known who answers, has the ids and `x-asbru-loss` alone. Added are:
 """
 
 RESPONSE_HEADERS: Final = {
@@ -138,7 +139,9 @@ RESPONSE_HEADERS: Final = {
     "x-asbru-overhead-us": "the time the gateway took itself; uploads and waits before retries left out",
     "x-asbru-cost-usd": "what it cost, where the price is known; not on streams",
     "x-asbru-estimate": "`true` on a token count that the provider cannot give and the gateway estimated",
-    "x-asbru-loss": "on translated answers: what the provider's dialect could not carry, or `none`",
+    "x-asbru-loss": "on translated answers: what the provider's dialect could not carry, or `none`; a stream that had "
+    "to begin with a ping says what was lost to the provider asked then, and when another answers, the comment "
+    "`: x-asbru-loss: …` before its first event what was lost to that one",
     "x-asbru-reason": "the kind of an error of the gateway's own: see [errors](errors.md)",
     "x-should-retry": "on errors of the gateway's own whose status alone would mislead a client's retry loop",
     "x-bifrost-request-id": "as `x-asbru-request-id`, for clients of Bifrost",

@@ -221,6 +221,7 @@ async def attempt(call: Call, request: Request, target: Target, key: Key, index:
         if request.asked is not None and request.asked.strip_thinking:
             answer.losses = answer.losses or Losses({})
             answer.losses.note("dropped", "thinking.foreign", "the provider refused its signature", "messages")
+        call.losses = answer.losses
         await _judge(call, request, answer, own)
         return answer
     except UpstreamError as broken:

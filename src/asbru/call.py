@@ -11,6 +11,7 @@ from functools import lru_cache
 from itertools import count
 from time import monotonic, time
 
+from asbru.dialects.losses import Losses
 from asbru.errors import KINDS, GatewayError, Headers, identity, render
 from asbru.gateway import Gateway
 from asbru.heartbeat import PING, Heartbeat
@@ -63,6 +64,7 @@ class Call:
         "gateway",
         "head",
         "loop",
+        "losses",
         "own_key",
         "pin",
         "principal",
@@ -71,6 +73,7 @@ class Call:
         "required_betas",
         "started",
         "streaming",
+        "told_loss",
         "waited_s",
     )
 
@@ -97,6 +100,10 @@ class Call:
         """Values of ``anthropic-beta`` that the client asked for by other means, such as a decorated model name."""
         self.streaming = False
         """The response is an event stream, so that an error can still be said in it."""
+        self.losses: Losses | None = None
+        """What the request lost on its way to the upstream that answers now; None when it is relayed."""
+        self.told_loss: bytes | None = None
+        """``x-asbru-loss`` of a stream that a ping had to open."""
         self.waited_s = 0.0
         """For the client's body, for upstreams, and before other tries."""
         self._heartbeat: Heartbeat | None = None
@@ -187,14 +194,21 @@ class Call:
             self._heartbeat.stop()
 
     async def _ping(self) -> None:
-        """One ping. Before any content it opens the stream with nothing else, so that another candidate may follow."""
+        """One ping. Before any content it opens the stream with nothing of an answer, so that another may follow.
+
+        Only what the request lost is said: if another candidate answers after all, `relay` corrects it.
+        """
         exchange = self.exchange
         if exchange.tail_open:  # inside an event that is too large to be held back
             return
         if not exchange.started:
             self.streaming = True
             self.record.status = 200
-            await exchange.start(200, [*EVENT_STREAM, *self.own_headers()])
+            headers = [*EVENT_STREAM, *self.own_headers()]
+            if self.losses is not None:
+                self.told_loss = loss_text(self.losses)
+                headers.append((b"x-asbru-loss", self.told_loss))
+            await exchange.start(200, headers)
         await exchange.write(PING)
 
     def require_json(self) -> None:
@@ -287,6 +301,11 @@ _UNPRINTABLE = bytes(byte if 0x20 <= byte < 0x7F else ord("?") for byte in range
 MAX_HEADER_CHARS = 256
 MAX_LOSS_CHARS = 2048
 """Room for every loss that is named (at most 32) by an ordinary path."""
+
+
+def loss_text(losses: Losses) -> bytes:
+    """The value of ``x-asbru-loss``."""
+    return header_text(losses.header(), MAX_LOSS_CHARS)
 
 
 def header_text(text: str, most_chars: int = MAX_HEADER_CHARS) -> bytes:

@@ -11,7 +11,7 @@ from collections.abc import Awaitable
 from functools import lru_cache
 
 from asbru.attempt import Answer, Failure
-from asbru.call import EVENT_STREAM, MAX_LOSS_CHARS, Call, header_text
+from asbru.call import EVENT_STREAM, Call, header_text, loss_text
 from asbru.dialects import sse
 from asbru.dialects.message_stream import StreamError
 from asbru.dialects.watch import MessageFacts, Watch, error_facts
@@ -38,7 +38,7 @@ def answer_lines(call: Call, answer: Answer, cost_usd: float | None = None) -> b
     if answer.index:
         lines += b"x-bifrost-fallback-index: %d\r\n" % answer.index
     if answer.losses is not None:
-        lines += b"x-asbru-loss: %b\r\n" % header_text(answer.losses.header(), MAX_LOSS_CHARS)
+        lines += b"x-asbru-loss: %b\r\n" % loss_text(answer.losses)
     if cost_usd is not None:
         lines += b"x-asbru-cost-usd: %.9f\r\n" % cost_usd
     return lines
@@ -127,7 +127,7 @@ async def whole(call: Call, answer: Answer) -> None:
         record.stop_reason = facts.stop_reason
         note_usage(call, answer, facts, complete=True)
     if call.exchange.started:  # a ping went out while another candidate was silent; then this is a stream's events
-        await _end(call, answer.body)
+        await _end(call, _corrected(call, answer, answer.body))
         return
     await call.respond(answer.status, answer_lines(call, answer, record.cost_usd), answer.body)
 
@@ -141,7 +141,9 @@ async def stream(call: Call, answer: Answer, watch: Watch) -> None:
     exchange = call.exchange
     call.record.status = answer.status
     _note_served(call, answer)
-    if not exchange.started:
+    if exchange.started:
+        answer.pending = _corrected(call, answer, answer.pending)
+    else:
         await exchange.start(answer.status, answer_lines(call, answer))
     heartbeat = call.begin_heartbeat()
     call.streaming = True
@@ -200,6 +202,16 @@ async def stream(call: Call, answer: Answer, watch: Watch) -> None:
         await end_with_error(call, error, torn=watch.torn)
     else:
         await exchange.finish()
+
+
+def _corrected(call: Call, answer: Answer, events: bytes) -> bytes:
+    """The first events behind a ping that opened the stream while another candidate was asked.
+
+    When the request lost something else on its way to this one, a comment says so: a line that every reader of
+    server-sent events passes over.
+    """
+    loss = None if answer.losses is None else loss_text(answer.losses)
+    return events if loss == call.told_loss else b": x-asbru-loss: %b\n%b" % (loss or b"none", events)
 
 
 async def _write(call: Call, data: bytes) -> None:

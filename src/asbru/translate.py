@@ -15,7 +15,7 @@ from typing import NamedTuple
 import msgspec
 
 from asbru.asked import Asked
-from asbru.call import MAX_LOSS_CHARS, Call, header_text
+from asbru.call import Call, loss_text
 from asbru.dialects import bounds, by_url, messages, splice, sse
 from asbru.dialects.able import refuse_unable
 from asbru.dialects.by_url import Wanted
@@ -226,7 +226,7 @@ def _allowed(
         raise CannotCarry(GatewayError("invalid_request", f"{upstream.name} has no legacy text completions"))
     sent = _sent(call, codec, asked, context, losses, count=call.record.route == "count_tokens")
     if losses.found and (upstream.settings.strict or call.head.flag(b"x-asbru-strict")):
-        header = (b"x-asbru-loss", header_text(losses.header(), MAX_LOSS_CHARS))
+        header = (b"x-asbru-loss", loss_text(losses))
         message = f"{upstream.name} cannot carry this request without loss: {losses.header()}"
         call.record.losses = losses.named()
         raise CannotCarry(GatewayError("invalid_request", message, headers=[header]))

@@ -219,6 +219,59 @@ def test_a_stream_opened_by_a_ping_still_takes_a_whole_message() -> None:
     run(main())
 
 
+CHUNK = b'data: {"id":"c","object":"chat.completion.chunk","model":"m","choices":[{"index":0,"delta":{%b},%b}]}\n\n'
+CHAT = [
+    CHUNK % (b'"role":"assistant","content":"Hello, w\\u00f6rld"', b'"finish_reason":null'),
+    CHUNK % (b"", b'"finish_reason":"stop"'),
+    b"data: [DONE]\n\n",
+]
+
+
+@pytest.mark.parametrize(
+    ("dialects", "answers_first", "header", "comment"),
+    [
+        (("openai-chat", "anthropic"), True, "dropped: top_k", None),
+        (("openai-chat", "anthropic"), False, "dropped: top_k", "none"),
+        (("anthropic", "openai-chat"), False, None, "dropped: top_k"),
+        (("openai-chat", "openai-chat"), False, "dropped: top_k", None),
+    ],
+    ids=["first", "relayed after translated", "translated after relayed", "the same loss"],
+)
+def test_a_stream_opened_by_a_ping_says_what_was_lost(
+    dialects: tuple[str, str], answers_first: bool, header: str | None, comment: str | None
+) -> None:
+    async def main() -> None:
+        events = {"openai-chat": CHAT, "anthropic": EVENTS}
+        async with Upstream() as a, Upstream(streams(*events[dialects[1]])) as b:
+            config = providers(a, b, max_retries=0) | {"stream": {"ping_s": 0.01, "idle_s": 60}}
+            for name, dialect in zip("ab", dialects, strict=True):
+                config["providers"][name]["dialect"] = dialect
+            async with serving(config) as gateway, await Client.open(gateway) as client:
+                await client.send(asked(stream=True, top_k=5, fallbacks=FALLBACK))
+                turn = await a.turn()
+                await turn.begin()
+                reply = await client.head()
+                assert reply.value(b"x-asbru-loss") == header
+                await reply.until(b'{"type": "ping"}\n\n')
+                if answers_first:
+                    await turn.chunk(*CHAT)
+                    await turn.end()
+                else:
+                    turn.reset()
+                await reply.rest()
+            lines = [line for line in reply.body.split(b"\n") if line.startswith(b":")]
+            body = reply.body.replace(b"".join(line + b"\n" for line in lines), b"") if lines else reply.body
+            assert grammar.check(body).text() == "Hello, wörld"
+            assert lines == ([] if comment is None else [b": x-asbru-loss: " + comment.encode()])
+            if comment is not None:
+                assert lines[0] + b"\nevent: message_start\n" in reply.body
+            b.plays.clear()  # not asked when `a` answers
+        (record,) = gateway.records
+        assert record.get("losses", []) == (["dropped: top_k"] if (comment or header) == "dropped: top_k" else [])
+
+    run(main())
+
+
 def test_a_stream_opened_by_a_ping_ends_with_the_error_of_the_primary() -> None:
     async def main() -> None:
         reply = await opened_by_ping(until_idle, answers(529, error_body()))
