@@ -150,7 +150,11 @@ def test_depth_is_bounded() -> None:
 
 def test_a_batch_is_searched_request_by_request() -> None:
     first = {"custom_id": "1", "params": body_of(tools=[ADVISOR], fallbacks=["m-1", "m-2"])}
-    second = {"params": body_of(fallbacks="default"), "custom_id": "2", "model": "not a parameter"}
+    second = {
+        "params": body_of(fallbacks="default", Fallbacks=["m-3"], MODEL="m-4"),
+        "custom_id": "2",
+        "model": "not a parameter",
+    }
     raw = json.dumps({"x": [], "requests": [first, {"custom_id": "n", "params": {"model": "m"}}, second]}).encode()
     named = named_models.in_batch(raw)
     assert {where: name for where, name, _ in named} == {
@@ -158,6 +162,8 @@ def test_a_batch_is_searched_request_by_request() -> None:
         "requests.0.params.fallbacks.0": "m-1",
         "requests.0.params.fallbacks.1": "m-2",
         "requests.2.params.fallbacks": "default",
+        "requests.2.params.Fallbacks.0": "m-3",
+        "requests.2.params.MODEL": "m-4",
     }
     assert all(json.loads(raw[start:end]) == name for _, name, (start, end) in named)
 

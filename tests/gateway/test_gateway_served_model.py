@@ -146,3 +146,20 @@ def test_a_translated_answer_is_of_the_model_that_was_asked_for() -> None:
         assert record["cost_usd"] == pytest.approx(15 / 1e6)
 
     run(main())
+
+
+def test_an_answer_out_of_an_envelope_says_which_model_it_is_of() -> None:
+    async def main() -> None:
+        message = json.loads(MESSAGE) | {"model": "claude-haiku-4-5-20251001"}
+        async with Upstream(answers(200, json.dumps(message).encode())) as a:
+            there = provider(a) | {"envelope": "bedrock", "credential": "authorization", "list_models": "none"}
+            asked_for = "us.anthropic.claude-haiku-4-5-20251001-v1:0"
+            config = {"providers": {"a": there}, "prices": {f"a/{asked_for}": PRICES["a/m-1"]}}
+            async with serving(config) as gateway:
+                reply = await ask(gateway, asked(asked_for))
+                assert reply.value(b"x-asbru-model") == "claude-haiku-4-5-20251001"
+        (record,) = gateway.records
+        assert record["served_model"] == "claude-haiku-4-5-20251001"
+        assert record["cost_usd"] == pytest.approx(15 / 1e6)
+
+    run(main())

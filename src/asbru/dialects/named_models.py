@@ -107,7 +107,7 @@ class _Search:
             if key in ("model", skipped) or key in _DATA:
                 continue
             where = prefix + key
-            if key == "fallbacks":
+            if key.lower() == "fallbacks":
                 yield from self._fallbacks(span, where)
                 continue
             if key.lower() == "model":
