@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from asbru.config import Config
-from asbru.load import ConfigError, find, load
+from asbru.load import ConfigError, describe, find, load, redacted
 
 Loads = Callable[..., Config]
 Complaints = Callable[..., dict[str, str]]
@@ -161,3 +161,18 @@ def test_the_file_is_the_named_one_or_the_variables_or_the_usual_one(
     assert find(None, {"ASBRU_CONFIG": ""}) is None
     (tmp_path / "asbru.yaml").touch()
     assert find(None, {}) == Path("asbru.yaml")
+
+
+def test_who_may_use_files_and_batches_is_decided_and_shown(loads: Loads) -> None:
+    text = """
+providers: {anthropic: {keys: [{value: a}]}, other: {like: anthropic, keys: [{value: b}]}}
+virtual_keys:
+  - {name: x, value: sk-bf-x, providers: [{name: anthropic}]}
+  - {name: y, value: sk-bf-y, providers: [{name: anthropic}]}
+  - {name: z, value: sk-bf-z, providers: [{name: other}]}
+  - {name: opened, value: sk-bf-o, files_and_batches: true, providers: [{name: anthropic}]}
+"""
+    config = loads(text)
+    shown = {key["name"]: key["files_and_batches"] for key in redacted(config)["virtual_keys"]}  # type: ignore[attr-defined]
+    assert shown == {"x": False, "y": False, "z": True, "opened": True}
+    assert "files and batches closed to 2 of them" in "\n".join(describe(config))
