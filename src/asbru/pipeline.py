@@ -126,7 +126,9 @@ async def ask(call: Call, match: Match) -> Answer | None:
         return None
     if asked.thread is not None and answer.message_id is not None:
         gateway = call.gateway  # before it is given: the client may go on, or away, at its last event
-        gateway.affinity.put(answer.message_id, answer.target.provider, answer.target.model, answer.key.name)
+        gateway.affinity.put(
+            answer.message_id, answer.target.provider, answer.target.model, answer.key.name, owner(call)
+        )
     return answer
 
 
@@ -177,12 +179,18 @@ def plan(call: Call, asked: Asked) -> list[Target]:
     if asked.thread != "continue":
         return threads.begin(targets, gateway.relaying)
     place = gateway.affinity.get(asked.previous_message_id or "")
+    if gateway.isolation.closed(call.principal) and (place is None or place.owner != owner(call)):
+        raise threads.unsupported()  # perhaps another's: the whole conversation is known to who has it
     target, key = threads.resume(targets, place, gateway.table, gateway.relaying, own_key=call.own_key is not None)
     if key == OWN_KEY:
         call.pin = None
     else:  # it lives at a stored key: the caller's own has no business there, least of all at a fallback's provider
         call.pin, call.own_key = key, None
     return [target]
+
+
+def owner(call: Call) -> str:
+    return f"{call.principal.kind} {call.principal.name}"
 
 
 async def admit(call: Call, asked: Asked, targets: list[Target]) -> tuple[list[Target], nested_models.Names]:

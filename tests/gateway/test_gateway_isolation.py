@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
-from tests.gateway.provider import Json, Upstream, answers, error_body
+from tests.gateway.provider import MESSAGE, Json, Upstream, answers, error_body
 from tests.gateway.support import Reply, Running, ask, asked, provider, providers, run, serving
 
 ONE, TWO = ("sk-bf-" + name * 43 for name in "ot")
@@ -140,6 +142,31 @@ def test_callers_without_a_key_do_not_find_those_of_virtual_keys() -> None:
                 assert (await ask(gateway, NAMES_FILE)).error == BLOCKED
                 assert (await ask(gateway, None, "/v1/files", x_api_key="sk-ant-mine")).status == 200
                 assert a.seen[0].key == "sk-ant-mine"
+
+    run(main())
+
+
+def test_a_thread_is_continued_by_who_began_it_alone() -> None:
+    """Only the last turn is sent, so that whoever continues a thread reads the rest of it."""
+
+    async def main() -> None:
+        message = answers(200, MESSAGE)
+        id = json.loads(MESSAGE)["id"]
+        begins = asked(thread={"type": "new"})
+        goes_on = asked(thread={"type": "continue", "previous_message_id": id})
+        async with Upstream(*[message] * 5) as a:
+            config = shared(a, one={"files_and_batches": None})
+            async with serving(config) as gateway:
+                unknown = await ask(gateway, goes_on, x_api_key=ONE)  # after a restart it might be anybody's
+                assert (await ask(gateway, begins, x_api_key=ONE)).status == 200
+                other = await ask(gateway, goes_on, x_api_key=TWO)
+                for refused in (unknown, other):
+                    assert refused.error == (400, "invalid_request_error", None)
+                    assert refused.json["error"]["details"] == {"error_code": "thread_unsupported_request"}
+                assert len(a.seen) == 1
+                assert (await ask(gateway, goes_on, x_api_key=ONE)).status == 200
+                assert (await ask(gateway, goes_on, x_api_key=MASTER)).status == 200
+            a.plays.clear()
 
     run(main())
 

@@ -231,6 +231,8 @@ class Place(NamedTuple):
     provider: str
     model: str
     key: str
+    owner: str = ""
+    """Who was answered: to others it may be closed."""
 
 
 class Affinity:
@@ -244,9 +246,9 @@ class Affinity:
     def __len__(self) -> int:
         return len(self._places)
 
-    def put(self, message_id: str, provider: str, model: str, key: str) -> None:
+    def put(self, message_id: str, provider: str, model: str, key: str, owner: str = "") -> None:
         """Remember who answered with this message."""
-        self._places[message_id] = Place(provider, model, key)
+        self._places[message_id] = Place(provider, model, key, owner)
 
     def get(self, message_id: str) -> Place | None:
         """Who answered with this message; None when it is not or no longer known."""

@@ -51,7 +51,12 @@ def resume(
                 return target, names[0]
         elif target.provider == place.provider and place.key in names:
             return target, place.key
-    raise _unsupported("This message thread cannot be continued here; send the whole conversation")
+    raise unsupported()
+
+
+def unsupported() -> GatewayError:
+    """The refusal upon which the SDKs send the whole conversation."""
+    return _unsupported("This message thread cannot be continued here; send the whole conversation")
 
 
 def _unsupported(message: str) -> GatewayError:
