@@ -83,6 +83,7 @@ ATTACKS: dict[str, Callable[[str], bytes]] = {
     "text, allowed": lambda model: _with(model, messages=_text(b"word ")),
     "Chinese, allowed": lambda model: _with(model, messages=_text("字".encode())),
     "escapes, allowed": lambda model: _with(model, messages=_turn(b'"%b"' % (rb"\u00e9" * 3_900_000))),
+    "surrogates, allowed": lambda model: _with(model, messages=_turn(b'"%b"' % (rb"\ud83d" * 3_900_000))),
     "blocks, allowed": lambda model: _with(model, messages=_turn(_list(_TEXT, 99_000))),
     "messages, allowed": lambda model: _with(model, messages=_list(b'{"role":"user","content":"a"}', 99_000)),
     "tools, allowed": lambda model: _with(model, tools=_numbered(_tool(_wide(45)), 2000)),

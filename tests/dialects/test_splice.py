@@ -338,7 +338,7 @@ def test_the_message_says_what_is_wrong_and_quotes_nothing(body: bytes, message:
 
 
 def test_bad_utf8_is_found_wherever_it_is_in_a_long_body() -> None:
-    size = splice._UTF8_PIECE_BYTES
+    size = splice._PIECE_BYTES
     text = "ü€😀" * (size // 4)
     good = b'{"a":"' + text.encode() + b'"}'
     assert len(good) > 2 * size
@@ -388,6 +388,17 @@ def test_values_are_decoded_as_needed() -> None:
         found.boolean("model")
     with pytest.raises(SpliceError, match='"bad" must be a string'):
         found.string("bad")
+
+
+@given(strings(unpaired))
+def test_masking_a_large_body_in_pieces_masks_the_same(text: str) -> None:
+    data = text.encode()
+    plain = splice.mask_surrogates(data)
+    for size in (7, 8, 11):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(splice, "_PIECE_BYTES", size)
+            masked = splice.mask_surrogates(data)
+        assert masked == plain and (masked is data) == (plain == data)
 
 
 @given(strings(unpaired))

@@ -30,7 +30,7 @@ T = TypeVar("T")
 MAX_MEMBERS = 1000
 _MAX_BATCH_REQUESTS = 100_000
 _MAX_TURNS = 100_000
-_UTF8_PIECE_BYTES = 131_072
+_PIECE_BYTES = 131_072
 _SHOWN_KEY_CHARS = 64
 
 
@@ -59,6 +59,8 @@ _decode_boolean = msgspec.json.Decoder(bool | None).decode
 _to_value = re.compile(rb'\s*[{,]\s*("[^"\\]*(?:\\.[^"\\]*)*+")\s*:\s*', re.DOTALL).match
 _to_item = re.compile(rb"\s*[\[,]\s*").match
 _to_end = re.compile(rb"\s*}").match
+_MASK = rb"\ufffd"
+_ESCAPED_MASK = rb"\\ufffd"
 _surrogate = re.compile(rb"\\u[dD][89a-fA-F][0-9a-fA-F]{2}")
 
 
@@ -206,7 +208,18 @@ def mask_surrogates(data: bytes) -> bytes:
     msgspec refuses an escaped surrogate without its other half. The grammar allows it, and JavaScript clients send
     it when they cut a text in the middle of an emoji. Returns ``data`` itself when there is none.
     """
-    return _surrogate.sub(rb"\\ufffd", data)
+    if len(data) <= _PIECE_BYTES:
+        return _surrogate.sub(_ESCAPED_MASK, data)
+    pieces = []  # so that a thread does not keep the others waiting for seconds
+    start = 0
+    while start < len(data):
+        end = start + _PIECE_BYTES
+        escape = data.find(b"\\", end - len(_MASK) + 1, end)  # the first that may go beyond the end
+        end = end if escape < 0 else escape
+        pieces.append(_surrogate.sub(_ESCAPED_MASK, data[start:end]))
+        start = end
+    masked = b"".join(pieces)
+    return data if masked == data else masked
 
 
 def _validate(body: bytes) -> tuple[bytes, dict[str, msgspec.Raw]]:
@@ -240,14 +253,14 @@ def _check_utf8(body: bytes) -> None:
     if body.isascii():
         return
     try:
-        if len(body) <= _UTF8_PIECE_BYTES:
+        if len(body) <= _PIECE_BYTES:
             body.decode()
             return
         # In pieces: a string of the whole would take up to four times the body.
         view = memoryview(body)
         position = 0
         while position < len(body):
-            behind = position + _UTF8_PIECE_BYTES
+            behind = position + _PIECE_BYTES
             position += utf_8_decode(view[position:behind], "strict", behind >= len(body))[1]
     except UnicodeDecodeError:
         raise SpliceError("the body is not valid JSON: it is not UTF-8") from None  # the error holds the body
