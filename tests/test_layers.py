@@ -17,7 +17,7 @@ SOURCE = Path(__file__).resolve().parent.parent / "src" / "asbru"
 
 # Top-level names below src/asbru, bottom first.
 LAYERS: list[set[str]] = [
-    {"__init__", "errors", "secrets", "record", "config", "edge_headers", "headers", "limits"},
+    {"__init__", "errors", "secrets", "record", "config", "edge_headers", "headers", "limits", "redaction"},
     {"dialects"},
     {"policy"},
     {"upstream"},
@@ -35,6 +35,7 @@ LAYERS: list[set[str]] = [
         "gateway",
         "heartbeat",
         "models",
+        "outgoing",
         "pipeline",
         "relay",
         "resources",

@@ -24,11 +24,13 @@ from asbru.dialects.watch import MessageFacts, Watch, error_facts
 from asbru.edge_headers import FieldRules
 from asbru.errors import GatewayError, Headers
 from asbru.headers import REQUEST_IDS, ResponseHead
+from asbru.outgoing import outgoing
 from asbru.policy import retry
 from asbru.policy.keys import Key
 from asbru.policy.retry import Outcome
 from asbru.policy.router import Target
 from asbru.record import Attempt
+from asbru.redaction import NOTHING, Redactor
 from asbru.translate import Translation
 from asbru.upstream.credentials import CredentialError
 from asbru.upstream.http1 import Response, UpstreamError
@@ -87,6 +89,7 @@ class Answer:
         "key",
         "losses",
         "pending",
+        "redactor",
         "response",
         "status",
         "target",
@@ -95,10 +98,19 @@ class Answer:
     )
 
     def __init__(
-        self, response: Response, target: Target, key: Key, index: int, attempt: Attempt, rules: FieldRules | None
+        self,
+        response: Response,
+        target: Target,
+        key: Key,
+        index: int,
+        attempt: Attempt,
+        redactor: Redactor,
+        rules: FieldRules | None,
     ) -> None:
         self.response = response
         self.status = response.status
+        self.redactor = redactor
+        """Finds the credential that was sent: errors and headers do not show it."""
         self._rules = rules
         self.take_head()
         self.target = target
@@ -117,6 +129,9 @@ class Answer:
     def take_head(self) -> None:
         """Have the response's head as it goes to the client."""
         self.head = self.response.head
+        raw = self.redactor.clean(self.head.raw)
+        if raw is not self.head.raw:
+            self.head = ResponseHead(raw)
         if self._rules is not None:
             self.head.apply(self._rules)
 
@@ -194,6 +209,7 @@ async def attempt(call: Call, request: Request, target: Target, key: Key, index:
     call.record.attempts.append(noted)
     own = key is call.own_key
     response: Response | None = None
+    redactor = NOTHING
     began = monotonic()
     deadline = call.started + upstream.settings.timeouts.deadline_s
     try:
@@ -208,12 +224,12 @@ async def attempt(call: Call, request: Request, target: Target, key: Key, index:
         if upstream.signs and not own:
             await _ready(upstream, key, deadline)
         method = request.method.encode("ascii")
-        head, body = await call.gateway.workers.run(
-            request.size_bytes, _outgoing, call, request, upstream, model, key, translation, method
+        head, body, redactor = await call.gateway.workers.run(
+            request.size_bytes, outgoing, call, request, upstream, model, key, translation, method
         )
         response = await upstream.pool.request(head, body, deadline=deadline, method=method)
         del head, body
-        answer = Answer(response, target, key, index, noted, upstream.response_rules)
+        answer = Answer(response, target, key, index, noted, redactor, upstream.response_rules)
         if translation is not None:
             translation.sent = translation.sent._replace(body=b"")  # the answer may last for minutes
             answer.translation = translation
@@ -227,13 +243,13 @@ async def attempt(call: Call, request: Request, target: Target, key: Key, index:
     except UpstreamError as broken:
         _close(response)
         noted.outcome = broken.kind
-        noted.error = _noted(broken.message)
+        noted.error = _noted(redactor.clean_text(broken.message))
         outcome = Outcome(broken.kind, own_key=own, responded=broken.responded)
         raise Failure(target, index, outcome, broke=broken) from None
     except StreamError as nonsense:
         _close(response)
         noted.outcome = "protocol"
-        noted.error = _noted(nonsense.message)
+        noted.error = _noted(redactor.clean_text(nonsense.message))
         broke = UpstreamError("protocol", nonsense.message, responded=True)
         raise Failure(target, index, Outcome("protocol", own_key=own), broke=broke) from None
     except CredentialError:
@@ -273,37 +289,6 @@ def _close(response: Response | None) -> None:
         response.close()
 
 
-def _outgoing(
-    call: Call,
-    request: Request,
-    upstream: Upstream,
-    model: str,
-    key: Key,
-    translation: Translation | None,
-    method: bytes,
-) -> tuple[bytes, bytes | AsyncIterator[bytes] | None]:
-    """The request's head and body for one candidate."""
-    body: bytes | AsyncIterator[bytes] | None
-    if translation is None:
-        body, target, forwarded = request.body(Target(upstream.name, model), key), request.target, call.head.forwarded
-        if call.required_betas:
-            forwarded = call.head.forwarded_with(call.required_betas)
-    else:
-        body, target = translation.sent.body, translation.sent.target
-        forwarded = call.head.forwarded_to_any
-    if upstream.request_rules is not None:
-        forwarded = call.head.forwarded_by(upstream.request_rules, forwarded)
-    if translation is not None:
-        forwarded = translation.headers + forwarded
-    length = len(body) if isinstance(body, bytes) else -1 if body is None else request.length
-    if key is call.own_key:
-        credential = upstream.direct_line(key.secret, call.principal.direct_header)
-    else:
-        signed = body if isinstance(body, bytes) else b""
-        credential = upstream.authorization(key.name, method, target, signed)
-    return upstream.head(method, target, credential, forwarded, length), body
-
-
 async def _judge(call: Call, request: Request, answer: Answer, own: bool) -> None:
     """Read an answer until it is clear whether it serves: an error not, a stream at its first content, others whole."""
     response, noted, run = answer.response, answer.attempt, call.gateway.workers.run
@@ -318,7 +303,7 @@ async def _judge(call: Call, request: Request, answer: Answer, own: bool) -> Non
         return
     if not response.inflate():
         raise UpstreamError("protocol", "the answer has a content coding that was not asked for", responded=True)
-    if answer.head is not response.head:
+    if b"content-encoding" in said:  # it may be gone
         answer.take_head()
     if answer.status >= 300:
         await _refused(call, answer, own)
@@ -367,7 +352,8 @@ async def _take_message(call: Call, answer: Answer, *, streamed: bool, stream: b
 
 async def _refused(call: Call, answer: Answer, own: bool) -> None:
     """An error answer, read whole; raises `Failure`."""
-    answer.body = await answer.response.read_all(MAX_ERROR_BYTES)
+    read = await answer.response.read_all(MAX_ERROR_BYTES)
+    answer.body = await call.gateway.workers.run(len(read), answer.redactor.clean, read)
     about_model = answer.attempt.model.encode() in answer.body if answer.attempt.model else False
     headers = answer.head.headers
     retry_after_s = retry.parse_retry_after(headers, time())
@@ -407,11 +393,11 @@ def _noted(message: str) -> str:
 def _error_event(answer: Answer, watch: Watch, own: bool) -> Failure:
     """An error event that no content went before: as an error answer with its status."""
     answer.status = watch.error_status
-    answer.body = watch.error
+    answer.body = answer.redactor.clean(watch.error or b"")
     answer.head.say(JSON)
     answer.attempt.outcome = str(answer.status)
     answer.response.close()
-    return _failure(answer, Outcome("stream_error", answer.status, None, own), error_facts(answer.body or b"").message)
+    return _failure(answer, Outcome("stream_error", answer.status, None, own), error_facts(answer.body).message)
 
 
 async def _until_content(call: Call, answer: Answer, own: bool) -> None:

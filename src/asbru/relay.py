@@ -14,9 +14,10 @@ from asbru.attempt import Answer, Failure
 from asbru.call import EVENT_STREAM, Call, header_text, loss_text
 from asbru.dialects import sse
 from asbru.dialects.message_stream import StreamError
-from asbru.dialects.watch import MessageFacts, Watch, error_facts
+from asbru.dialects.watch import DEFAULT_HOLD_LIMIT_BYTES, MessageFacts, Watch, error_facts
 from asbru.errors import GatewayError, event
 from asbru.headers import lines
+from asbru.redaction import Redactor
 from asbru.upstream.http1 import UpstreamError
 
 
@@ -157,6 +158,8 @@ async def stream(call: Call, answer: Answer, watch: Watch) -> None:
             heartbeat.stop()  # nothing follows either
         if not events:
             return True
+        if watch.error is not None:
+            events = redacted(events, answer.redactor)
         heartbeat.beat()
         record.response_bytes += len(events)
         return exchange.put(events)
@@ -196,7 +199,7 @@ async def stream(call: Call, answer: Answer, watch: Watch) -> None:
         answer.response.close()
         call.record.stop_reason = watch.stop_reason
         if watch.error is not None:
-            call.record.error_kind = watch.error_type or "upstream_invalid"
+            call.record.error_kind = answer.redactor.clean_text(watch.error_type or "upstream_invalid")
         note_usage(call, answer, watch, complete=watch.complete)
     if error is not None:
         await end_with_error(call, error, torn=watch.torn)
@@ -212,6 +215,21 @@ def _corrected(call: Call, answer: Answer, events: bytes) -> bytes:
     """
     loss = None if answer.losses is None else loss_text(answer.losses)
     return events if loss == call.told_loss else b": x-asbru-loss: %b\n%b" % (loss or b"none", events)
+
+
+def redacted(events: bytes, redactor: Redactor) -> bytes:
+    """Whole events, those that are errors without the credential that was sent."""
+    blocks = sse.Blocks()
+    made = [redactor.clean(block) if _is_error(block) else block for block in blocks.feed(events)]
+    return b"".join((*made, redactor.clean(bytes(blocks.held))))
+
+
+def _is_error(block: bytes) -> bool:
+    """Whether an event is an error by its name, or by its data where it has none."""
+    if b"error" not in block:
+        return False
+    event = sse.parse(sse.without_bom(block))
+    return event is not None and (event.name == b"error" or (event.name == b"message" and b'"error"' in event.data))
 
 
 async def _write(call: Call, data: bytes) -> None:
@@ -266,9 +284,18 @@ async def raw(call: Call, answer: Answer) -> None:
     if b"content-length" in answer.head.said:
         head += b"content-length: %b\r\n" % answer.head.said[b"content-length"]
     await exchange.start(answer.status, head)
+    events = sse.Blocks() if answer.head.said.get(b"content-type", b"").startswith(b"text/event-stream") else None
     try:
         while data := await answer.response.read():
-            await _write(call, data)
+            if events is not None:  # a legacy completion's
+                data = b"".join(events.feed(data))
+                if len(events.held) > DEFAULT_HOLD_LIMIT_BYTES:
+                    raise UpstreamError("too_large", "an event is larger than may be held back", responded=True)
+                data = redacted(data, answer.redactor)
+            if data:
+                await _write(call, data)
+        if events is not None and events.held:
+            await _write(call, redacted(bytes(events.held), answer.redactor))
     except UpstreamError as broken:
         call.record.error_kind = stream_error(broken).kind
         exchange.abort()  # the only way to say that these bytes are not all

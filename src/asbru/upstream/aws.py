@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import parse_qsl, quote
 
 from asbru.config import Aws
+from asbru.redaction import NOTHING, Redactor
 from asbru.upstream.renew import CredentialError, Fetched, Renewed
 
 if TYPE_CHECKING:
@@ -94,12 +95,14 @@ def _signing_key(secret: str, day: str, region: str, service: str) -> bytes:
 class AwsCredential:
     """Signs a provider's requests."""
 
-    __slots__ = ("_keys", "_region", "_renewed", "_service")
+    __slots__ = ("_keys", "_redactor", "_redacts", "_region", "_renewed", "_service")
 
     def __init__(self, name: str, settings: Aws, region: str) -> None:
         self._region = region
         self._service = settings.service or "bedrock"
         self._keys = None if needs_botocore(settings) else _given(settings)
+        self._redactor = NOTHING
+        self._redacts: Keys | None = None
         self._renewed: Renewed[Keys] | None = None
         if self._keys is None:
             self._renewed = Renewed(name, _Finder(settings, region).fetch)
@@ -113,6 +116,13 @@ class AwsCredential:
         """The header lines that sign this request; after `ready`."""
         assert self._keys is not None
         return sign(self._keys, self._region, self._service, method, host, target, body, time.time())
+
+    def redactor(self, lines: bytes) -> Redactor:
+        """Finds the keys that are in use now, and the signature in these lines."""
+        if self._keys is not self._redacts:
+            self._redacts = self._keys
+            self._redactor = Redactor([each for each in self._keys or () if each is not None])
+        return self._redactor.also(lines.rpartition(b"Signature=")[2].decode("ascii").strip())
 
     async def close(self) -> None:
         if self._renewed is not None:

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from asbru import config
+from asbru.redaction import NOTHING, Redactor
 from asbru.secrets import Secret
 from asbru.upstream.dial import TlsContexts
 from asbru.upstream.renew import CredentialError, Renewed
@@ -31,6 +32,10 @@ class Credential(Protocol):
         """The header lines of one request, as it will be sent."""
         ...
 
+    def redactor(self, lines: bytes) -> Redactor:
+        """Finds what `lines` said in the upstream's answer to that request."""
+        ...
+
     async def close(self) -> None:
         """Stop refreshing."""
         ...
@@ -49,12 +54,13 @@ def credential_line(secret: Secret | None, header: str = "x-api-key") -> bytes:
 class Bearer:
     """A token that runs out, in the usual header."""
 
-    __slots__ = ("_line", "_renewed", "_token")
+    __slots__ = ("_line", "_redactor", "_renewed", "_token")
 
     def __init__(self, renewed: Renewed[str]) -> None:
         self._renewed = renewed
         self._token: str | None = None
         self._line = b""
+        self._redactor = NOTHING
 
     async def ready(self) -> None:
         token = await self._renewed.ready()
@@ -62,9 +68,13 @@ class Bearer:
             if not (token.isascii() and token.isprintable()):
                 raise CredentialError("the token holds a character that cannot stand in a header")
             self._token, self._line = token, f"authorization: Bearer {token}\r\n".encode("latin-1")
+            self._redactor = Redactor((token,))
 
     def lines(self, method: bytes, host: bytes, target: bytes, body: bytes) -> bytes:
         return self._line
+
+    def redactor(self, lines: bytes) -> Redactor:
+        return self._redactor
 
     async def close(self) -> None:
         await self._renewed.close()

@@ -19,7 +19,9 @@ from asbru.dialects import registry
 from asbru.dialects.codec import Codec, Envelope, Model, Quirks
 from asbru.edge_headers import FieldRules
 from asbru.policy.keys import Key
+from asbru.redaction import NOTHING, Redactor
 from asbru.secrets import Secret
+from asbru.upstream.catalog import known_providers
 from asbru.upstream.credentials import Credential, credential_line, of_key
 from asbru.upstream.http1 import Limits, Origin, Pool, TlsContexts, proxy_for
 
@@ -40,6 +42,7 @@ class Upstream:
         "_constant",
         "_host",
         "_prefix",
+        "_redactors",
         "_version",
         "base_url",
         "codec",
@@ -87,6 +90,13 @@ class Upstream:
             for key in keys
         }
         """Key name -> its header line, or what makes one for each request."""
+        placeholders = {known.key for known in known_providers().values()}
+        self._redactors = {
+            key.name: Redactor([key.secret.reveal()])
+            for key in keys
+            if key.secret is not None and key.secret.reveal() not in placeholders
+        }
+        """Key name -> what finds it in answers, for keys that are sent as they are and are secret."""
         self.signs = any(not isinstance(each, bytes) for each in self.credentials.values())
         """Some key needs `ready`."""
         self.pool = Pool(
@@ -150,6 +160,11 @@ class Upstream:
         if isinstance(credential, bytes):
             return credential
         return credential.lines(method, self._host, self.target(below), body)
+
+    def redactor(self, key: str, lines: bytes) -> Redactor:
+        """Finds what `authorization` said, ``lines``, in the answer to that request."""
+        credential = self.credentials[key]
+        return self._redactors.get(key, NOTHING) if isinstance(credential, bytes) else credential.redactor(lines)
 
     async def ready(self, key: str) -> None:
         """Have what a key needs to authorise requests; raises `CredentialError`."""
