@@ -186,6 +186,7 @@ ERRORS: Final = {
     "virtual_key_blocked": "the virtual key is disabled or has expired",
     "model_blocked": "the virtual key may not use the model, or no key of the provider may serve it",
     "provider_blocked": "the virtual key may not use the provider",
+    "origin_blocked": "a page of another origin, which `server.cors` does not list, uploads or changes something",
     "files_and_batches_blocked": "files, batches, or a message that names a file, where the caller would share them "
     "with others: see `files_and_batches` of [virtual keys](configuration.md)",
     "invalid_request": "the body is not JSON, or a field or header that the gateway itself needs is wrong",

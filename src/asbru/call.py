@@ -29,6 +29,7 @@ EVENT_STREAM: Headers = [
     (b"x-accel-buffering", b"no"),
 ]
 """What every event stream of the gateway's carries; the last tells nginx not to hold it back until it is complete."""
+_OWN_SITES = (b"none", b"same-origin")
 _SHORT_QUERY_BYTES = 16  # no key fits; ``beta=true`` comes with every request of some clients
 UNRECORDED = frozenset({"health", "health_live", "health_ready", "hello", "root"})
 """Routes that say nothing about anyone, asked by probes every few seconds."""
@@ -217,12 +218,36 @@ class Call:
         Not from a browser, though: without a content type any page could send it, and no preflight would ask us first.
         """
         said = self.head.said
-        content_type = said.get(b"content-type", b"" if b"origin" in said else b"application/json")
+        content_type = said.get(b"content-type", b"" if self._from_page else b"application/json")
         if content_type == b"application/json":
             return
         media_type = content_type.partition(b";")[0].strip().lower()
         if media_type != b"application/json" and not media_type.endswith(b"+json"):
             raise GatewayError("unsupported_media_type", "content-type: must be application/json")
+
+    @property
+    def _from_page(self) -> bool:
+        """Whether a browser says that it sends this for a page, and not one of this origin."""
+        said = self.head.said
+        return b"origin" in said or said.get(b"sec-fetch-site", b"none") not in _OWN_SITES
+
+    def refuse_cross_origin(self) -> None:
+        """Raises `GatewayError` for a change that a page of another origin asks for and no preflight has allowed.
+
+        For routes that take more than JSON. A browser sends a form, or nothing, for any page without asking first, and
+        only keeps the answer from it. A credential, or a version, is a header that it does ask for first.
+        """
+        said = self.head.said
+        if not self._from_page or said.get(b"sec-fetch-site") == b"same-origin" or b"anthropic-version" in said:
+            return
+        if any(name != b"authorization" or value[:7].lower() == b"bearer " for name, value in self.head.credentials):
+            return
+        origin, origins = said.get(b"origin", b"null"), self.gateway.config.server.cors.origins
+        if "*" in origins or origin.decode("latin-1") in origins:
+            return
+        if b"sec-fetch-site" not in said and origin.partition(b"://")[2] == said.get(b"host", b""):
+            return
+        raise GatewayError("origin_blocked", "origin: pages of this origin may change nothing here; see server.cors")
 
     def own_headers(self) -> Headers:
         """What every answer carries, whoever made it."""

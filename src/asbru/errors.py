@@ -36,6 +36,7 @@ KINDS: dict[str, Kind] = {
     "virtual_key_blocked": Kind(403, "permission_error", "client", True),
     "model_blocked": Kind(403, "permission_error", "client", True),
     "provider_blocked": Kind(403, "permission_error", "client", True),
+    "origin_blocked": Kind(403, "permission_error", "client", True),
     "files_and_batches_blocked": Kind(403, "permission_error", "client", True),
     # the request itself
     "invalid_request": Kind(400, "invalid_request_error", "client"),

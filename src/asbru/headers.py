@@ -66,6 +66,7 @@ _SAID_BY_CLIENT = frozenset(
         b"anthropic-version",
         b"content-type",
         b"origin",
+        b"sec-fetch-site",
         b"x-asbru-strict",
         b"x-bf-async",
         b"x-bf-async-id",

@@ -40,6 +40,8 @@ async def files(call: Call, match: Match) -> None:
 async def relay_resource(call: Call, match: Match) -> None:
     """Any of the batch and file routes but for the creation of either."""
     exchange = call.exchange
+    if exchange.method not in ("GET", "HEAD"):
+        call.refuse_cross_origin()
     body = await exchange.body(call.gateway.config.server.max_body_bytes)
     request = Request(
         method=exchange.method,
@@ -163,6 +165,7 @@ def _key_for(call: Call, provider: str, models: Sequence[str]) -> str:
 
 async def upload_file(call: Call, match: Match) -> None:
     """A file, streamed through: one attempt, because its bytes pass by only once."""
+    call.refuse_cross_origin()
     exchange = call.exchange
     said = call.head.said
     if said.get(b"content-encoding", b"identity").lower() != b"identity":

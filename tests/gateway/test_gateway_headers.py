@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gzip
 
+import pytest
+
 from tests.gateway.provider import MESSAGE, MODEL, Json, Upstream, answers, error_body
 from tests.gateway.support import Client, ask, asked, provider, providers, run, serving
 
@@ -136,5 +138,66 @@ def test_providers_with_the_same_tls_settings_share_one_context() -> None:
             fetcher = gateway.app.gateway.fetcher
             assert fetcher is not None
             assert {id(fetcher._context)} == contexts
+
+    run(main())
+
+
+# Pages of other origins
+
+CHANGES: list[tuple[str, str, Json | bytes, str]] = [
+    ("POST", "/v1/files", b"--x", "multipart/form-data; boundary=x"),
+    ("POST", "/v1/messages/batches/b1/cancel", b"", ""),
+    ("POST", "/v1/messages/batches/b1/cancel", b"a=b", "application/x-www-form-urlencoded"),
+    ("DELETE", "/v1/files/f1", b"", ""),
+    ("DELETE", "/v1/messages/batches/b1", b"", ""),
+]
+FOREIGN = [
+    {"origin": "https://evil.test"},
+    {"origin": "null"},
+    {"origin": "https://evil.test", "sec_fetch_site": "cross-site"},
+    {"origin": "https://a.gateway.test", "sec_fetch_site": "same-site"},
+    {"sec_fetch_site": "cross-site"},
+    {"origin": "https://evil.test", "authorization": "Basic eDp5"},
+]
+OWN = [
+    {},
+    {"sec_fetch_site": "none"},
+    {"origin": "http://gateway.test"},
+    {"origin": "http://gateway.test", "sec_fetch_site": "same-origin"},
+    {"origin": "https://app.test", "sec_fetch_site": "cross-site"},
+    {"origin": "https://evil.test", "anthropic_version": "2023-06-01"},
+    {"origin": "file://", "x_api_key": "any"},
+    {"origin": "app://local", "authorization": "Bearer any"},
+]
+
+
+@pytest.mark.parametrize(("method", "path", "body", "content_type"), CHANGES)
+def test_a_page_changes_nothing_without_a_preflight(
+    method: str, path: str, body: Json | bytes, content_type: str
+) -> None:
+    async def main() -> None:
+        async with Upstream(*[answers(200, b"{}")] * len(OWN)) as a:
+            config = providers(a) | {"server": {"cors": {"origins": ["https://app.test"]}}}
+            async with serving(config) as gateway:
+                for headers in FOREIGN:
+                    reply = await ask(gateway, body, path, method=method, content_type=content_type, **headers)
+                    assert reply.error == (403, "permission_error", "origin_blocked"), headers
+                assert a.seen == []
+                for headers in OWN:
+                    reply = await ask(gateway, body, path, method=method, content_type=content_type, **headers)
+                    assert reply.status == 200, headers
+
+    run(main())
+
+
+def test_a_page_sends_no_message_without_a_preflight() -> None:
+    async def main() -> None:
+        async with Upstream() as a, serving(providers(a)) as gateway:
+            for headers in FOREIGN:
+                for content_type in ("", "text/plain", "application/x-www-form-urlencoded", "multipart/form-data"):
+                    for path in ("/v1/messages", "/v1/messages/count_tokens", "/v1/messages/batches", "/v1/complete"):
+                        reply = await ask(gateway, asked(), path, content_type=content_type, **headers)
+                        assert reply.status == 415
+            assert a.seen == []
 
     run(main())
