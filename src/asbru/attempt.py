@@ -19,8 +19,8 @@ from asbru.call import EVENT_STREAM, Call, recorded
 from asbru.dialects import faults
 from asbru.dialects.by_url import Media
 from asbru.dialects.losses import Losses
-from asbru.dialects.message_stream import StreamError
-from asbru.dialects.watch import MessageFacts, Watch, error_facts
+from asbru.dialects.message_stream import ProviderError, StreamError
+from asbru.dialects.watch import STATUS_BY_ERROR_TYPE, MessageFacts, Watch, error_facts
 from asbru.edge_headers import FieldRules
 from asbru.errors import GatewayError, Headers
 from asbru.headers import REQUEST_IDS, ResponseHead
@@ -314,7 +314,10 @@ async def _judge(call: Call, request: Request, answer: Answer, own: bool) -> Non
         else:
             answer.body = await response.read_all(MAX_MESSAGE_BYTES)
             answer.say([])
-            await _take_message(call, answer, streamed=False, stream=request.stream)
+            try:
+                await _take_message(call, answer, streamed=False, stream=request.stream)
+            except ProviderError as error:
+                raise _provider_error(answer, error, own) from None
         return
     streamed = content_type.startswith(b"text/event-stream")
     if streamed and request.whole:
@@ -357,13 +360,15 @@ async def _refused(call: Call, answer: Answer, own: bool) -> None:
     about_model = answer.attempt.model.encode() in answer.body if answer.attempt.model else False
     headers = answer.head.headers
     retry_after_s = retry.parse_retry_after(headers, time())
+    of_model = False
     if answer.translation is not None:
         run, fault_of = call.gateway.workers.run, answer.translation.fault
         fault = await run(len(answer.body), fault_of, answer.status, headers, answer.body)
+        of_model = fault.of_model
         answer.status, answer.body = fault.status, fault.body
         answer.say(fault.headers)
         retry_after_s = fault.retry_after_s if fault.retry_after_s is not None else retry_after_s
-    outcome = Outcome("status", answer.status, retry_after_s, own, about_model=about_model)
+    outcome = Outcome("status", answer.status, retry_after_s, own, about_model=about_model, of_model=of_model)
     raise _failure(answer, outcome, error_facts(answer.body).message)
 
 
@@ -400,6 +405,18 @@ def _error_event(answer: Answer, watch: Watch, own: bool) -> Failure:
     return _failure(answer, Outcome("stream_error", answer.status, None, own), error_facts(answer.body).message)
 
 
+def _provider_error(answer: Answer, error: ProviderError, own: bool) -> Failure:
+    """The provider's own error in an answer with a 200, that no content went before."""
+    told = {"type": "error", "error": {"type": error.type, "message": error.message}}
+    answer.status = STATUS_BY_ERROR_TYPE.get(error.type, 500)
+    answer.body = msgspec.json.encode(told)
+    answer.head.say(JSON)
+    answer.attempt.outcome = str(answer.status)
+    answer.response.close()
+    outcome = Outcome("stream_error", answer.status, None, own, of_model=error.of_model)
+    return _failure(answer, outcome, error.message)
+
+
 async def _until_content(call: Call, answer: Answer, own: bool) -> None:
     """Read a stream up to its first content event; raises `Failure` for an error event, `UpstreamError` for an end."""
     call.begin_heartbeat()
@@ -417,6 +434,8 @@ async def _until_content(call: Call, answer: Answer, own: bool) -> None:
             pending.append(watch.feed(answer.fail(nonsense)))
             answer.response.close()
             if not watch.content:
+                if isinstance(nonsense, ProviderError):
+                    raise _provider_error(answer, nonsense, own) from None
                 raise
         if watch.early_error and not ended:
             raise _error_event(answer, watch, own)

@@ -53,6 +53,8 @@ class Refusal(NamedTuple):
     headers: Headers
     body: bytes
     retry_after_s: float | None
+    of_model: bool = False
+    """What the model wrote is at fault, not the provider."""
 
 
 class Translation(ABC):
@@ -113,7 +115,7 @@ class Translation(ABC):
         if fault.retry_after_s is not None and not any(name in _WAITS for name, _ in upstream):
             # Said in the body, where no client looks: Google's RetryInfo.
             own.append((b"retry-after", b"%d" % max(1, ceil(fault.retry_after_s))))
-        return Refusal(fault.status, own, msgspec.json.encode(error), fault.retry_after_s)
+        return Refusal(fault.status, own, msgspec.json.encode(error), fault.retry_after_s, fault.of_model)
 
 
 class _Translated(Translation):

@@ -188,6 +188,8 @@ class Fault(NamedTuple):
     message: str
     retry_after_s: float | None = None
     should_retry: bool | None = None
+    of_model: bool = False
+    """What the model wrote is at fault: says nothing of the provider's health."""
 
 
 class Decoder(Protocol):

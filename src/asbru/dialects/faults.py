@@ -74,6 +74,15 @@ _TOO_LONG_SAYINGS = (
     (r"must be <= #\. given: # `inputs` tokens and # `max_new_tokens`", "most prompt output"),
     (r"request \(# tokens\) exceeds the available context size \(# tokens\)", "asked most"),
     (r"exceeded model token limit: # \(requested: #\)", "most asked"),
+    (
+        r"passed # input tokens and requested # output tokens.*context length is (?:only )?# tokens",
+        "prompt output most",
+    ),
+    (r"context length of # tokens.*a total of # tokens: # tokens from the input\D*#", "most asked prompt output"),
+    (r"input \(# tokens\) is longer than the model'?s context length \(# tokens\)", "asked most"),
+    (r"first # tokens when context the overflows.*context length of only # tokens", "asked most"),
+    (r"tokens in the prompt cannot exceed #\W+received #", "most asked"),
+    (r"range of input length should be \[\d+, #\]", "most"),
     (r"input token count \(#\) exceeds the maximum number of tokens allowed \(#\)", "asked most"),
 )
 _TOO_LONG = tuple(
@@ -83,10 +92,25 @@ _TOO_LONG = tuple(
 _TOO_LONG_WORDS = re.compile(
     r"context[_ ]length[_ ]exceeded|exceeds? (?:the )?(?:available |model'?s? |maximum )?context|context window exceeds"
     r"|maximum context length|prompt (?:is )?too long|greater than the context length|input is too long"
-    r"|reduce the length of the messages|exceeds the maximum number of (?:input )?tokens|too many tokens:"
-    r"|`max_new_tokens` must be <=",
+    r"|prompt exceeds (?:the )?max|reduce the length of the messages|exceeds the maximum number of (?:input )?tokens"
+    r"|too many tokens:|`max_new_tokens` must be <=",
     re.IGNORECASE,
 )
+
+
+_SIZE = re.compile(r"\btokens?\b|\bcontext\b|\b(?:input|prompt) length\b", re.IGNORECASE)
+_LIMIT = re.compile(
+    r"maximum|\bmax\b|limit|longer than|exceed|less than|at most|\bonly\b|up to|greater than|larger than|should be"
+    r"|too (?:long|large|many)",
+    re.IGNORECASE,
+)
+_OTHER_LIMIT = re.compile(
+    r"max_(?:completion_|output_|new_)?tokens|maxOutputTokens|output tokens|per (?:minute|hour|day|second)"
+    r"|\b[tr]p[md]\b|rate.?limit|quota|budget|images?\b|stop.?sequence|tools?\b",
+    re.IGNORECASE,
+)
+_ANY_NUMBER = re.compile(r"(?<![\w.])\d[\d,]{2,14}(?![\w.]*\d)")
+_LEAST_CONTEXT_TOKENS = 512
 
 
 def by_status(status: int) -> tuple[int, str]:
@@ -107,6 +131,11 @@ def fault(status: int, message: str, headers: Mapping[bytes, bytes]) -> Fault:
 def billing(message: str) -> Fault:
     """The provider's account has no money left: not to be tried again, whatever status said so."""
     return Fault(402, "billing_error", clean(message) or "The provider's account has no credit", None, False)
+
+
+def of_model(message: str) -> Fault:
+    """What the model wrote could not be used: not the client's fault, and the next try may do better."""
+    return Fault(500, "api_error", clean(message) or "The model's answer is broken", None, True, of_model=True)
 
 
 def too_long(message: str, asked_tokens: int | None = None, most_tokens: int | None = None) -> Fault:
@@ -137,6 +166,22 @@ def says_foreign_thinking(message: str) -> bool:
     return _FOREIGN_THINKING.search(message, 0, _ACCOUNT_CHARS) is not None
 
 
+def shaped_too_long(message: str) -> tuple[int, int] | None:
+    """How many tokens were asked for and how many there may be, in words that no pattern knows.
+
+    Two numbers, a word for a length and a word for a limit, and nothing of any other limit. For statuses that mean
+    that the request is at fault: 400, 413, 422.
+    """
+    text = message[: 2 * MAX_MESSAGE_CHARS]
+    if _SIZE.search(text) is None or _LIMIT.search(text) is None or _OTHER_LIMIT.search(text) is not None:
+        return None
+    numbers = {int(number.replace(",", "")) for number in _ANY_NUMBER.findall(text)}
+    if len(numbers) != 2:
+        return None
+    most, asked = sorted(numbers)
+    return (asked, most) if most >= _LEAST_CONTEXT_TOKENS else None
+
+
 def _counts(message: str) -> dict[str, int]:
     for pattern, names in _TOO_LONG:
         match = pattern.search(message, 0, 2 * MAX_MESSAGE_CHARS)
@@ -153,16 +198,20 @@ def _too_long_words(counts: Mapping[str, int]) -> str:
             f"input length and `max_tokens` exceed context limit: {prompt} + {output} > {most}, "
             "decrease input length or `max_tokens` and try again"
         )
-    return f"prompt is too long: {prompt or counts['asked']} tokens > {most} maximum"
+    # A host that names only its limit has counted one token more at least.
+    return f"prompt is too long: {prompt or counts.get('asked', most + 1)} tokens > {most} maximum"
 
 
 def clean(message: str) -> str:
     """A provider's words without what may be a credential, bounded; nothing of a page meant for a browser."""
     text = message[: 2 * MAX_MESSAGE_CHARS].strip()
-    if text.startswith("<"):
+    if _PAGE.match(text) is not None:
         return ""
     text = _CREDENTIALS.sub("[redacted]", text)
     return text if len(text) <= MAX_MESSAGE_CHARS else text[: MAX_MESSAGE_CHARS - 1] + "…"
+
+
+_PAGE = re.compile(r"<(?:!doctype|!--|\?xml|html|head|body|title|h\d|center|div|p|pre)\b", re.IGNORECASE)
 
 
 def retry_after_s(headers: Mapping[bytes, bytes]) -> float | None:

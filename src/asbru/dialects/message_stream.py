@@ -73,6 +73,17 @@ class StreamError(Exception):
         self.type = type
 
 
+class ProviderError(StreamError):
+    """The provider's own error inside an answer that began with status 200.
+
+    ``of_model``: what the model wrote is at fault, which says nothing of the provider's health.
+    """
+
+    def __init__(self, message: str, type: str = "api_error", *, of_model: bool = False) -> None:
+        super().__init__(message, type)
+        self.of_model = of_model
+
+
 class MessageStream:
     """See the module. `take` gives the events made since the last time, `message` all of an answer that came whole.
 

@@ -7,6 +7,7 @@ body is no JSON at all. So the status decides, and what else can be read refines
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -14,7 +15,7 @@ import msgspec
 
 from asbru.dialects import faults
 from asbru.dialects.codec import Fault
-from asbru.dialects.message_stream import StreamError
+from asbru.dialects.message_stream import ProviderError
 
 Json = dict[str, Any]
 
@@ -22,6 +23,20 @@ _TOO_LONG = frozenset(
     {"context_length_exceeded", "exceed_context_size_error", "token_limit_exceeded", "string_above_max_length"}
 )
 _BILLING = frozenset({"insufficient_quota", "billing_hard_limit_reached", "billing_not_active", "payment_required"})
+_OF_MODEL = frozenset({"tool_use_failed", "json_validate_failed", "output_parse_failed", "invalid_tool_call"})
+"""What the model wrote is no tool call, or not the JSON that was asked for (Groq)."""
+_OF_MODEL_WORDS = re.compile(
+    r"failed to call a function|tool call validation failed|failed to (?:generate|validate) json"
+    r"|(?:model|it) generated (?:an )?(?:invalid|malformed)|could not parse (?:the )?(?:model|tool call)",
+    re.IGNORECASE,
+)
+_NO_IMAGES = re.compile(
+    r"image input is not supported|does not support (?:image|vision)|image_url is (?:only|not) supp"
+    r"|not a multimodal model|missing data required for image input|model does not support images"
+    r"|no endpoints found that support image",
+    re.IGNORECASE,
+)
+"""llama.cpp (500, without a projector), vLLM, Ollama, Groq, OpenRouter: an image for a model that takes none."""
 _NO_MODEL = frozenset({"model_not_found", "invalid_model"})
 _POLICY = frozenset({"content_policy_violation", "content_filter", "content_policy", "refusal"})
 _OF_THE_PROMPT = """
@@ -72,19 +87,26 @@ def fault(status: int, headers: Mapping[bytes, bytes], body: bytes) -> Fault:
     return _fault(status, said, headers)
 
 
-def in_answer(error: object) -> StreamError:
+def in_answer(error: object) -> ProviderError:
     """An error inside an answer that began with status 200."""
     said = _said({"error": error})
     known = (said.code, *(_STATUS.get(word) for word in sorted(said.words)))
     status = next((each for each in known if each is not None and 400 <= each < 600), 500)
     found = _fault(status, said, {})
     # A client that reads of credentials asks its user to log in, but these are the gateway's own.
-    return StreamError(found.message, "api_error" if found.type in _NOT_THE_CLIENTS else found.type)
+    type = "api_error" if found.type in _NOT_THE_CLIENTS else found.type
+    return ProviderError(found.message, type, of_model=found.of_model)
 
 
 def _fault(status: int, said: _Said, headers: Mapping[bytes, bytes]) -> Fault:
     if status != 429 and (said.words & _TOO_LONG or faults.says_too_long(said.message)):
         return faults.too_long(said.message, said.asked_tokens, said.most_tokens)
+    if said.words & _OF_MODEL or _OF_MODEL_WORDS.search(said.message, 0, faults.MAX_MESSAGE_CHARS) is not None:
+        return faults.of_model(said.message)
+    if status in (400, 413, 422) and (found := faults.shaped_too_long(said.message)) is not None:
+        return faults.too_long(said.message, *found)
+    if status >= 400 and _NO_IMAGES.search(said.message, 0, faults.MAX_MESSAGE_CHARS) is not None:
+        status = 400
     if said.words & _BILLING or "exceeded your current quota" in said.message:
         return faults.billing(said.message)
     if said.words & _NO_MODEL or "is not a valid model ID" in said.message:

@@ -45,6 +45,7 @@ class Outcome(NamedTuple):
     that of its type) or one of `_KINDS`.
     ``responded``: it broke after the answer had begun, so the provider has done work that a retry would repeat.
     ``about_model``: the provider's answer speaks of the model, so that the key may still serve others.
+    ``of_model``: what the model wrote is at fault, so that nothing is counted against the provider.
     """
 
     kind: str
@@ -53,6 +54,7 @@ class Outcome(NamedTuple):
     own_key: bool = False
     responded: bool = False
     about_model: bool = False
+    of_model: bool = False
 
 
 class Decision(NamedTuple):
@@ -134,6 +136,8 @@ def row_of(outcome: Outcome) -> Row:
     if outcome.kind not in ("status", "stream_error"):
         return _KINDS[outcome.kind]
     row = _STATUSES.get(outcome.status) or _OTHER_STATUSES.get(outcome.status // 100, _NONSENSE)
+    if outcome.of_model:
+        row = row._replace(counts=False)
     if outcome.own_key:
         if row is _REFUSED:
             return _CALLERS_FAULT  # theirs to mend

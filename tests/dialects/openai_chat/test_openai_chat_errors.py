@@ -194,6 +194,35 @@ LIMIT = "input length and `max_tokens` exceed context limit: "
 LOWER = ", decrease input length or `max_tokens` and try again"
 TOO_LONG = [
     (
+        "vLLM, now",
+        "You passed 131073 input tokens and requested 0 output tokens. However, the model's context length is only "
+        "131072 tokens, resulting in a maximum input length of 131072 tokens. Please reduce the length of the input "
+        "prompt. (parameter=input_tokens, value=131073)",
+        "prompt is too long: 131073 tokens > 131072 maximum",
+    ),
+    (
+        "vLLM, now, where only the output does not fit",
+        "You passed 100000 input tokens and requested 40000 output tokens. However, the model's context length is only "
+        "131072 tokens, resulting in a maximum input length of 91072 tokens.",
+        f"{LIMIT}100000 + 40000 > 131072{LOWER}",
+    ),
+    (
+        "Together, SGLang",
+        "The input (345516 tokens) is longer than the model's context length (262144 tokens).",
+        "prompt is too long: 345516 tokens > 262144 maximum",
+    ),
+    (
+        "SGLang, with the output",
+        "Requested token count exceeds the model's maximum context length of 32768 tokens. You requested a total of "
+        "40000 tokens: 38000 tokens from the input messages and 2000 tokens for the completion.",
+        "prompt is too long: 38000 tokens > 32768 maximum",
+    ),
+    (
+        "DashScope, which does not count for us",
+        "<400> InternalError.Algo.InvalidParameter: Range of input length should be [1, 129024]",
+        "prompt is too long: 129025 tokens > 129024 maximum",
+    ),
+    (
         "OpenAI",
         "This model's maximum context length is 4097 tokens. However, your messages resulted in 4294 tokens.",
         "prompt is too long: 4294 tokens > 4097 maximum",
@@ -396,3 +425,48 @@ def test_a_code_of_any_length_is_no_status(code: str) -> None:
     assert CODEC.fault(429, {}, body).type == "rate_limit_error"
     assert in_answer({"message": "Slow", "code": code}).type == "api_error"
     assert in_answer({"message": "Slow", "code": "429"}).type == "rate_limit_error"
+
+
+@pytest.mark.parametrize("status", [400, 413, 422])
+def test_words_of_tomorrow_are_known_by_their_shape(status: int) -> None:
+    said = openai("Your prompt has 70,001 tokens, which is larger than the 65,536 that fit.", "invalid_request_error")
+    assert CODEC.fault(status, {}, said).message == "prompt is too long: 70001 tokens > 65536 maximum"
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "max_tokens must be less than or equal to 8192, got 16384 tokens",
+        "Request too large for model on tokens per minute (TPM): Limit 6000, Requested 9000",
+        "This model supports at most 8192 output tokens, 16384 requested",
+        "temperature must be at most 2000, got 3000",
+        "Maximum of 128 tools exceeded: 200 tokens",
+    ],
+)
+def test_other_limits_are_not_the_context(message: str) -> None:
+    fault = CODEC.fault(400, {}, openai(message, "invalid_request_error"))
+    assert (fault.status, fault.message) == (400, message)
+
+
+def test_a_text_that_begins_with_an_angle_bracket_is_no_page() -> None:
+    message = "<400> InternalError.Algo.InvalidParameter: The tool call is not supported."
+    assert CODEC.fault(400, {}, openai(message, "invalid_request_error")).message == message
+    assert "<" not in CODEC.fault(502, {}, b"<html><body>nginx</body></html>").message
+    assert "<" not in CODEC.fault(502, {}, b"<!DOCTYPE html><title>x</title>").message
+
+
+@pytest.mark.parametrize("code", ["tool_use_failed", "json_validate_failed"])
+def test_what_the_model_wrote_is_not_the_clients_fault(code: str) -> None:
+    body = {"message": "Failed to call a function.", "type": "invalid_request_error", "code": code}
+    fault = CODEC.fault(400, {}, json.dumps({"error": body}).encode())
+    assert (fault.status, fault.type, fault.should_retry, fault.of_model) == (500, "api_error", True, True)
+    error = in_answer({**body, "status_code": 400})
+    assert (error.type, error.of_model) == ("api_error", True)
+
+
+@pytest.mark.parametrize("status", [400, 500])
+def test_an_image_for_a_server_without_vision_is_the_callers_fault(status: int) -> None:
+    message = "image input is not supported - hint: if this is unexpected, you may need to provide the mmproj"
+    body = {"error": {"code": status, "message": message, "type": "server_error"}}
+    fault = CODEC.fault(status, {}, json.dumps(body).encode())
+    assert (fault.status, fault.type, fault.message) == (400, "invalid_request_error", message)

@@ -14,7 +14,7 @@ import msgspec
 
 from asbru.dialects import blobs, json_text, sse
 from asbru.dialects.codec import Context
-from asbru.dialects.message_stream import MessageStream, StreamError
+from asbru.dialects.message_stream import MessageStream, ProviderError, StreamError
 from asbru.dialects.messages import StopReason
 from asbru.dialects.openai_chat.wire import Call, Choice, Chunk, Delta, Usage, read_chunk
 from asbru.dialects.openai_common import REFUSAL, client_tool_id, count, shown_tier
@@ -193,7 +193,7 @@ class _Reader:
         if choice.error is not None:
             raise in_answer(choice.error)
         if choice.finish_reason in _FAILED:
-            raise StreamError("The provider could not finish its answer", _FAILED[choice.finish_reason])
+            raise ProviderError("The provider could not finish its answer", _FAILED[choice.finish_reason])
 
     # Content
 

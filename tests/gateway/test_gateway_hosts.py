@@ -1,0 +1,139 @@
+"""Through the gateway to hosts that have ways of their own: what they are sent, and what becomes of what they say."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.gateway.provider import Json, Play, Turn, Upstream, answers, streams
+from tests.gateway.support import Reply, ask, asked, provider, run, serving
+
+TOOL: Json = {"name": "look", "input_schema": {"type": "object", "properties": {"at": {"type": "string"}}}}
+DONE: Json = {"choices": [{"index": 0, "message": {"role": "assistant", "content": "Hi."}, "finish_reason": "stop"}]}
+DONE_BODY = json.dumps(DONE).encode()
+
+
+def chunks(*deltas: Json) -> Play:
+    said = [{"choices": [{"index": 0, "delta": delta}]} for delta in deltas]
+    said.append({"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]})
+    return streams(*(b"data: %b\n\n" % json.dumps(each).encode() for each in said), b"data: [DONE]\n\n")
+
+
+def config(**hosts: Json) -> Json:
+    made = {name: {"list_models": "none", "max_retries": 0, **settings} for name, settings in hosts.items()}
+    return {"providers": made, "routing": {"default_provider": next(iter(made))}}
+
+
+def host(upstream: Upstream, like: str, dialect: str = "openai-chat", **settings: Any) -> Json:
+    return provider(upstream, "sk-key", like=like, dialect=dialect, credential="authorization", **settings)
+
+
+def body_of(turn: Turn) -> Json:
+    found: Json = json.loads(turn.body)
+    return found
+
+
+def sent(
+    like: str, model: str, dialect: str = "openai-chat", answer: bytes = DONE_BODY, **fields: Any
+) -> tuple[Json, Reply]:
+    """What the host is sent for a request, and what the client gets."""
+    found: list[tuple[Json, Reply]] = []
+
+    async def main() -> None:
+        async with Upstream(answers(200, answer)) as up:
+            async with serving(config(h=host(up, like, dialect))) as gateway:
+                reply = await ask(gateway, asked(f"h/{model}", **fields))
+            found.append((body_of(up.seen[0]), reply))
+
+    run(main())
+    return found[0]
+
+
+# What is known of a model at its host
+
+
+@pytest.mark.parametrize(("like", "model"), [("groq", "llama-3.3-70b-versatile"), ("xai", "grok-4-1-fast-reasoning")])
+def test_an_effort_that_the_model_does_not_take_is_left_out_and_named(like: str, model: str) -> None:
+    body, reply = sent(like, model, output_config={"effort": "high"})
+    assert reply.status == 200
+    assert "reasoning_effort" not in body
+    assert reply.value(b"x-asbru-loss") == "dropped: output_config.effort"
+
+
+@pytest.mark.parametrize("choice", [{"type": "any"}, {"type": "tool", "name": "look"}])
+def test_deepseek_is_forced_to_call_a_tool_without_thinking(choice: Json) -> None:
+    body, reply = sent("deepseek", "deepseek-v4-pro", tools=[TOOL], tool_choice=choice)
+    assert reply.status == 200
+    assert body["thinking"] == {"type": "disabled"}
+    assert body["tool_choice"] in ("required", {"type": "function", "function": {"name": "look"}})
+
+
+def test_structured_output_of_deepseek_by_a_forced_tool_without_thinking() -> None:
+    output = {"format": {"type": "json_schema", "schema": {"type": "object", "properties": {}}}}
+    body, _ = sent("deepseek", "deepseek-v4-pro", output_config=output)
+    assert body["thinking"] == {"type": "disabled"}
+
+
+# What the model wrote
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("code", ["tool_use_failed", "json_validate_failed"])
+@pytest.mark.parametrize("in_stream", [False, True])
+def test_what_the_model_wrote_is_tried_elsewhere(code: str, stream: bool, in_stream: bool) -> None:
+    error = {"error": {"message": "Failed to call a function.", "type": "invalid_request_error", "code": code}}
+    said = json.dumps(error).encode()
+    fails = streams(b"event: error\ndata: %b\n\n" % said) if in_stream else answers(400, said)
+    if in_stream and not stream:
+        fails = answers(200, said)
+
+    async def main() -> None:
+        async with (
+            Upstream(fails, fails) as a,
+            Upstream(chunks({"content": "Hi."}) if stream else answers(200, DONE_BODY)) as b,
+        ):
+            hosts = config(a=host(a, "groq", breaker={"failures": 1}), b=host(b, "groq"))
+            async with serving(hosts) as gateway:
+                reply = await ask(gateway, asked("a/m", stream=stream, fallbacks=["b/m"]))
+                assert reply.status == 200, reply.body
+                assert b"Hi." in reply.body
+                alone = await ask(gateway, asked("a/m", stream=stream))
+                assert alone.error[:2] == (500, "api_error")
+                assert alone.json["error"]["message"] == "Failed to call a function."
+            assert (len(a.seen), len(b.seen)) == (2, 1)  # and the breaker has not heard of it
+
+    run(main())
+
+
+def test_an_image_for_a_server_without_vision_opens_no_breaker() -> None:
+    message = "image input is not supported - hint: if this is unexpected, you may need to provide the mmproj"
+    fails = answers(500, json.dumps({"error": {"code": 500, "message": message, "type": "server_error"}}).encode())
+
+    async def main() -> None:
+        async with Upstream(fails, answers(200, DONE_BODY)) as up:
+            hosts = config(h=host(up, "llamacpp", breaker={"failures": 1}, max_retries=2))
+            async with serving(hosts) as gateway:
+                image = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "aGk="}}
+                reply = await ask(gateway, asked("h/m", messages=[{"role": "user", "content": [image]}]))
+                assert reply.error[:2] == (400, "invalid_request_error")
+                assert (await ask(gateway, asked("h/m"))).status == 200
+
+    run(main())
+
+
+def test_an_overflow_inside_a_stream_is_told_as_the_messages_api_does() -> None:
+    said = {
+        "error": {"message": "The input (345516 tokens) is longer than the model's context length (262144 tokens)."}
+    }
+
+    async def main() -> None:
+        async with Upstream(streams(b"data: %b\n\n" % json.dumps({**said, "code": 400}).encode())) as up:
+            hosts = config(h=host(up, "together"))
+            async with serving(hosts) as gateway:
+                reply = await ask(gateway, asked("h/m", stream=True))
+                assert reply.error[:2] == (400, "invalid_request_error")
+                assert reply.json["error"]["message"] == "prompt is too long: 345516 tokens > 262144 maximum"
+
+    run(main())
