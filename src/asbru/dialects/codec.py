@@ -19,6 +19,7 @@ from asbru.dialects.by_url import Kind
 from asbru.dialects.losses import Fidelity, Losses
 from asbru.dialects.message_stream import MessageStream
 from asbru.dialects.messages import Request
+from asbru.dialects.names import client_id
 from asbru.dialects.splice import Members
 
 
@@ -156,6 +157,10 @@ class Context(msgspec.Struct, kw_only=True):
     """The forced tool that stands for structured output: its input is the answer's text. Set while encoding."""
     stop_sequences: Sequence[str] = ()
     """Those that the gateway itself must watch for, because the provider cannot."""
+
+    def client_tool_id(self, id: str) -> str:
+        """The provider's id of a tool call as the client gets it; `prepare` gives it back as it was."""
+        return client_id(id, self.provider, self.quirks.tool_id_pattern, self.quirks.tool_id_form, self.message_id)
 
     def new_stream(self) -> MessageStream:
         """What an answer to the request is told to."""

@@ -311,14 +311,8 @@ def shown_tier(tier: str | None) -> str | None:
 REFUSAL: Json = {"type": "refusal", "category": None, "explanation": None}
 """``stop_details`` of an answer that the provider refused."""
 _MOST = 2**53
-_good_id = re.compile(r"[a-zA-Z0-9_-]{1,64}").fullmatch
 
 
 def count(value: float | None) -> int:
     """A count of tokens, whatever a host wrote in its place."""
     return min(int(value), _MOST) if value is not None and value > 0 else 0
-
-
-def client_tool_id(id: str) -> str:
-    """An id that Anthropic's clients take, the same for the same one; an empty one stays so."""
-    return id if not id or _good_id(id) else f"toolu_{_digest(id)[:24]}"

@@ -34,7 +34,7 @@ from asbru.dialects.messages import (
     Turn,
     Unknown,
 )
-from asbru.dialects.names import id_mapper, tool_name
+from asbru.dialects.names import CallIds, tool_name
 from asbru.dialects.tool_changes import changes
 
 BILLING_PREFIX = "x-anthropic-billing-header"
@@ -166,8 +166,6 @@ class _Work:
         """Ids of the tool calls seen so far, as the client names them."""
         self.answered: set[str] = set()
         """Ids of the results since the last assistant turn."""
-        quirks = context.quirks
-        self.tool_id = id_mapper(quirks.tool_id_pattern)
         self.names: dict[str, str] = {}
 
     # Tools
@@ -234,7 +232,10 @@ class _Work:
     # Turns
 
     def turns(self) -> None:
-        request = self.request
+        request, quirks = self.request, self.context.quirks
+        calls = [block for turn in request.messages for block in turn.content if isinstance(block, ToolUse)]
+        named = [(call.id, self.name(call.name)) for call in calls]
+        self.tool_id = CallIds(self.context.provider, quirks.tool_id_pattern, quirks.tool_id_form, named).sent
         turns: list[Turn] = []
         for index, turn in enumerate(request.messages):
             path = f"messages.{index}"

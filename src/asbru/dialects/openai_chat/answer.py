@@ -17,7 +17,7 @@ from asbru.dialects.codec import Context
 from asbru.dialects.message_stream import MessageStream, ProviderError, StreamError
 from asbru.dialects.messages import StopReason
 from asbru.dialects.openai_chat.wire import Call, Choice, Chunk, Delta, Usage, read_chunk
-from asbru.dialects.openai_common import REFUSAL, client_tool_id, count, shown_tier
+from asbru.dialects.openai_common import REFUSAL, count, shown_tier
 from asbru.dialects.openai_errors import in_answer
 from asbru.dialects.upstream_json import INVALID, read_any
 from asbru.dialects.whole import tool_input
@@ -346,7 +346,7 @@ class _Reader:
         call.begun = True
         call.structured = name == self._context.structured_tool
         if not call.structured:
-            self.stream.tool(call.key, client_tool_id(call.id), self._context.tool_names.get(name, name))
+            self.stream.tool(call.key, self._context.client_tool_id(call.id), self._context.tool_names.get(name, name))
         if call.early:
             early = "".join(call.early)
             call.early.clear()

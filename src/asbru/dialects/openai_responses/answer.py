@@ -13,7 +13,7 @@ import msgspec
 from asbru.dialects.codec import Context
 from asbru.dialects.message_stream import MessageStream, StreamError
 from asbru.dialects.messages import StopReason
-from asbru.dialects.openai_common import REFUSAL, client_tool_id, count, shown_tier
+from asbru.dialects.openai_common import REFUSAL, count, shown_tier
 from asbru.dialects.openai_errors import in_answer
 from asbru.dialects.openai_responses import hosted, state
 from asbru.dialects.upstream_json import INVALID, Reader
@@ -190,7 +190,7 @@ class Output:
                 raise StreamError("The provider called a tool without a name")
             if not self._as_text:
                 shown = self._context.tool_names.get(name, name)
-                self._stream.tool(key, client_tool_id(item.call_id or item.id or ""), shown)
+                self._stream.tool(key, self._context.client_tool_id(item.call_id or item.id or ""), shown)
 
     def text(self, text: str, part: int) -> None:
         """Some of a message's text."""
