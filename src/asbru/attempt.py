@@ -336,7 +336,7 @@ async def _judge(call: Call, request: Request, answer: Answer, own: bool) -> Non
             watch = Watch()
             await run(len(answer.body), watch.feed, answer.body)
             if watch.error is not None:
-                raise _error_event(answer, watch, own)
+                raise _error_event(answer, watch.error_status, watch.error or b"", own)
         await _take_message(call, answer, streamed=streamed, stream=request.stream)
 
 
@@ -395,26 +395,19 @@ def _noted(message: str) -> str:
     return " ".join(faults.clean(message).split())[:_MAX_NOTED_CHARS]
 
 
-def _error_event(answer: Answer, watch: Watch, own: bool) -> Failure:
-    """An error event that no content went before: as an error answer with its status."""
-    answer.status = watch.error_status
-    answer.body = answer.redactor.clean(watch.error or b"")
+def _error_event(answer: Answer, status: int, body: bytes, own: bool, *, of_model: bool = False) -> Failure:
+    """An error in an answer with a 200 that no content went before: as an error answer with its status."""
+    answer.status, answer.body = status, answer.redactor.clean(body)
     answer.head.say(JSON)
-    answer.attempt.outcome = str(answer.status)
+    answer.attempt.outcome = str(status)
     answer.response.close()
-    return _failure(answer, Outcome("stream_error", answer.status, None, own), error_facts(answer.body).message)
+    outcome = Outcome("stream_error", status, None, own, of_model=of_model)
+    return _failure(answer, outcome, error_facts(answer.body).message)
 
 
 def _provider_error(answer: Answer, error: ProviderError, own: bool) -> Failure:
-    """The provider's own error in an answer with a 200, that no content went before."""
-    told = {"type": "error", "error": {"type": error.type, "message": error.message}}
-    answer.status = STATUS_BY_ERROR_TYPE.get(error.type, 500)
-    answer.body = msgspec.json.encode(told)
-    answer.head.say(JSON)
-    answer.attempt.outcome = str(answer.status)
-    answer.response.close()
-    outcome = Outcome("stream_error", answer.status, None, own, of_model=error.of_model)
-    return _failure(answer, outcome, error.message)
+    body = msgspec.json.encode({"type": "error", "error": {"type": error.type, "message": error.message}})
+    return _error_event(answer, STATUS_BY_ERROR_TYPE.get(error.type, 500), body, own, of_model=error.of_model)
 
 
 async def _until_content(call: Call, answer: Answer, own: bool) -> None:
@@ -438,7 +431,7 @@ async def _until_content(call: Call, answer: Answer, own: bool) -> None:
                     raise _provider_error(answer, nonsense, own) from None
                 raise
         if watch.early_error and not ended:
-            raise _error_event(answer, watch, own)
+            raise _error_event(answer, watch.error_status, watch.error or b"", own)
     if ended and not watch.content:  # an error that only the end brought is what we made of that
         raise UpstreamError("protocol", "the stream ended before any content", responded=True)
     answer.pending = b"".join(pending)

@@ -92,7 +92,7 @@ def test_calls_without_an_index_are_found_by_their_id(work: Work) -> None:
     for number in range(PIECES):
         reader.delta(Delta(tool_calls=[Call(id=Compared(f"call_{number}"), function=Function(name="f"))]))
     assert reader.stream.tools_emitted == 1  # the others wait for their turn
-    assert len(reader._by_index) == PIECES
+    assert len(reader._calls._by_index) == PIECES
     assert work.done <= 20 * PIECES
 
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asbru.dialects import blobs, messages, whole
-from asbru.dialects.codec import Context
+from asbru.dialects.codec import Context, Quirks
 from asbru.dialects.losses import Losses
 from asbru.dialects.message_stream import MAX_HELD, StreamError
 from asbru.dialects.openai_responses import CODEC
@@ -458,3 +458,89 @@ def test_mcp_calls_of_anthropics_get_an_id_that_the_provider_takes() -> None:
     sent = sent_back([use, result, {"type": "text", "text": "Hi"}])
     assert sent[0]["id"].startswith("mcp_") and sent[0]["output"] == "plain"
     assert sent == sent_back([use, result, {"type": "text", "text": "Hi"}])
+
+
+# What no delta said
+
+
+def added(index: int, **item: Any) -> Json:
+    return {"type": ADDED, "output_index": index, "item": {"id": f"id_{index}", **item}}
+
+
+CALL: Json = {"type": "function_call", "call_id": "call_1", "name": "f"}
+
+
+@pytest.mark.parametrize("said", ["", '{"city":'])
+@pytest.mark.parametrize("by", ["event", "item", "response"])
+def test_a_call_has_the_input_that_only_its_whole_says(said: str, by: str) -> None:
+    whole_call = {**CALL, "id": "id_0", "arguments": '{"city":"Oslo"}'}
+    events = [added(0, **CALL, arguments="")]
+    if said:
+        events.append({"type": "response.function_call_arguments.delta", "output_index": 0, "delta": said})
+    if by == "event":
+        events.append(
+            {"type": "response.function_call_arguments.done", "output_index": 0, "arguments": whole_call["arguments"]}
+        )
+    elif by == "item":
+        events.append({"type": DONE, "output_index": 0, "item": whole_call})
+    message = joined(streamed([*events, completed([whole_call] if by == "response" else [])]))
+    assert message["content"][0]["input"] == {"city": "Oslo"}
+
+
+@pytest.mark.parametrize("said", [[], ["Hel"]])
+def test_a_text_is_completed_by_its_done_event(said: list[str]) -> None:
+    for kind, more in (
+        ("response.output_text.done", {"text": "Hello"}),
+        ("response.content_part.done", {"part": {"type": "output_text", "text": "Hello"}}),
+        (DONE, {"item": {**message_of("Hello"), "id": "id_0"}}),
+    ):
+        events = [added(0, type="message"), *({"type": TEXT, "output_index": 0, "delta": piece} for piece in said)]
+        message = joined(streamed([*events, {"type": kind, "output_index": 0, **more}, completed([])]))
+        assert message["content"] == [{"type": "text", "text": "Hello"}]
+
+
+def test_the_final_response_has_items_that_no_event_told_of() -> None:
+    text = [added(0, type="message"), {"type": TEXT, "output_index": 0, "delta": "Hi"}]
+    text.append({"type": DONE, "output_index": 0, "item": {**message_of("Hi"), "id": "id_0"}})
+    output = [{**message_of("Hi"), "id": "id_0"}, {**CALL, "id": "id_1", "arguments": '{"a":1}'}]
+    message = joined(streamed([*text, completed(output)]))
+    assert [block["type"] for block in message["content"]] == ["text", "tool_use"]
+    assert message["stop_reason"] == "tool_use"
+
+
+def test_a_reasoning_is_completed_by_its_done_event() -> None:
+    events = [
+        added(0, type="reasoning"),
+        {"type": "response.reasoning_summary_text.delta", "output_index": 0, "summary_index": 0, "delta": "One"},
+        {"type": "response.reasoning_summary_text.done", "output_index": 0, "summary_index": 0, "text": "One."},
+        {"type": "response.reasoning_summary_text.done", "output_index": 0, "summary_index": 1, "text": "Two."},
+    ]
+    message = joined(streamed([*events, completed([])]))
+    assert message["content"][0]["thinking"] == "One.\n\nTwo."
+
+
+def test_an_answer_that_was_cut_and_is_called_completed_is_cut() -> None:
+    usage = {"usage": {"input_tokens": 3, "output_tokens": 64}}
+    event = completed([message_of("And then")], **usage)
+    where = context(quirks=Quirks(completed_when_cut=True), max_output_tokens=64)
+    assert joined(streamed([event], where))["stop_reason"] == "max_tokens"
+    where = context(quirks=Quirks(completed_when_cut=True), max_output_tokens=65)
+    assert joined(streamed([event], where))["stop_reason"] == "end_turn"
+    assert joined(streamed([event], context(max_output_tokens=64)))["stop_reason"] == "end_turn"
+
+
+@pytest.mark.parametrize("frame", [b"data:\n\n", b"data: null\n\n", b"event: heartbeat\ndata: alive\n\n"])
+def test_frames_without_meaning_are_passed_over(frame: bytes) -> None:
+    body = frame + sse([completed([message_of("Hi")])]) + frame
+    assert joined(golden.streamed(CODEC, context(), [body]))["content"] == [{"type": "text", "text": "Hi"}]
+
+
+def test_half_an_emoji_is_joined_or_replaced() -> None:
+    body = rb"""data: {"type":"response.output_text.delta","output_index":0,"delta":"\ud83d"}
+
+data: {"type":"response.output_text.delta","output_index":0,"delta":"\ude00\ud83d"}
+
+data: {"type":"response.completed","response":{"status":"completed","output":[]}}
+
+"""
+    assert joined(golden.streamed(CODEC, context(), [body]))["content"] == [{"type": "text", "text": "😀\ufffd"}]

@@ -10,17 +10,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-import msgspec
-
-from asbru.dialects import blobs, json_text, sse
+from asbru.dialects import blobs, sse
 from asbru.dialects.codec import Context
 from asbru.dialects.message_stream import MessageStream, ProviderError, StreamError
 from asbru.dialects.messages import StopReason
+from asbru.dialects.openai_chat.calls import Calls
 from asbru.dialects.openai_chat.wire import Call, Choice, Chunk, Delta, Usage, read_chunk
 from asbru.dialects.openai_common import REFUSAL, count, shown_tier
 from asbru.dialects.openai_errors import in_answer
+from asbru.dialects.think_tags import ThinkTags
 from asbru.dialects.upstream_json import INVALID, read_any
-from asbru.dialects.whole import tool_input
 
 Json = dict[str, Any]
 T = TypeVar("T")
@@ -120,36 +119,19 @@ def _read(data: bytes, decode: Callable[[bytes], T]) -> T:
         raise StreamError(_NONSENSE) from None
 
 
-class _ToolCall:
-    """A tool call as far as it has come. It begins when its name is known; ``early`` is what came before."""
-
-    __slots__ = ("begun", "early", "id", "key", "structured")
-
-    def __init__(self, key: int, id: str) -> None:
-        self.key = key
-        self.id = id
-        self.begun = False
-        self.early: list[str] = []
-        self.structured = False
-
-
 class _Reader:
     """Says messages and deltas to the stream."""
 
     __slots__ = (
-        "_by_index",
+        "_calls",
         "_context",
-        "_count",
         "_details",
-        "_early_chars",
         "_held_chars",
-        "_index_of",
-        "_last",
-        "_next",
         "_pieces",
         "_reasoning",
         "_refused",
         "_said",
+        "_tags",
         "_texts",
         "stream",
     )
@@ -166,16 +148,8 @@ class _Reader:
         self._pieces: list[str] = []
         """The text of the last of them."""
         self._held_chars = 0
-        # Tool calls by their index
-        self._by_index: dict[int, _ToolCall] = {}
-        self._index_of: dict[str, int] = {}
-        """Where a call with this id was first."""
-        self._last: int | None = None
-        """The index of the last piece."""
-        self._next = 0
-        """Above every index so far."""
-        self._early_chars = 0
-        self._count = 0
+        self._tags = ThinkTags() if context.quirks.think_tags else None
+        self._calls = Calls(context, self.stream)
 
     def head(self, chunk: Chunk) -> None:
         """What stands outside the choices; raises `StreamError` for an error."""
@@ -210,10 +184,12 @@ class _Reader:
         if delta.refusal:
             self._refused = True
             self._text(delta.refusal)
+        if delta.tool_calls or delta.function_call is not None:
+            self._leave_text()
         for call in delta.tool_calls or ():
-            self._tool(call, self._index(call))
+            self._calls.piece(call)
         if delta.function_call is not None:
-            self._tool(Call(function=delta.function_call), -1)
+            self._calls.piece(Call(index=-1, function=delta.function_call))
 
     def whole(self, message: Delta) -> None:
         """The whole answer; inputs of tools are made sound, which those of a stream cannot be."""
@@ -222,16 +198,35 @@ class _Reader:
             calls.append(Call(function=message.function_call))
         message.tool_calls = message.function_call = None
         self.delta(message)
-        for index, call in enumerate(calls):
-            if call.function is not None:
-                call.function.arguments = _sound(call.function.arguments)
-            self._tool(call, index)
+        if calls:
+            self._leave_text()
+            self._calls.whole(calls)
         self.end()
 
     def _text(self, text: str) -> None:
+        if self._tags is None:
+            self._say(text)
+        else:
+            self._split(self._tags.feed(text))
+
+    def _split(self, pieces: list[tuple[bool, str]]) -> None:
+        for is_thinking, piece in pieces:
+            if is_thinking:
+                self._think(piece)
+            else:
+                self._say(piece)
+
+    def _say(self, text: str) -> None:
         if self._reasoning:
             self._end_reasoning()
         self.stream.text(text)
+
+    def _leave_text(self) -> None:
+        """Something other than text or reasoning comes, or nothing more."""
+        if self._tags is not None:
+            self._split(self._tags.end())
+        if self._reasoning:
+            self._end_reasoning()
 
     def _parts(self, parts: list[Json]) -> None:
         """Mistral's content: parts of text and of thinking; others have no counterpart."""
@@ -307,71 +302,14 @@ class _Reader:
         if self._held_chars > blobs.MAX_CHARS:
             raise StreamError("The provider's answer holds too much reasoning")
 
-    # Tool calls
-
-    def _index(self, call: Call) -> int:
-        """Which call a piece belongs to, for the hosts that do not say."""
-        if call.index is not None:
-            return call.index
-        named = call.function is not None and call.function.name
-        if call.id:
-            index = self._index_of.get(call.id)
-        else:
-            index = None if named else self._last
-        return self._next if index is None else index
-
-    def _tool(self, piece: Call, index: int) -> None:
-        if self._reasoning:
-            self._end_reasoning()
-        function = piece.function
-        name = function.name if function is not None else None
-        call = self._by_index.get(index)
-        if call is None or (name and piece.id and call.id and piece.id != call.id):
-            # Some hosts give several calls the same index.
-            self._count += 1
-            call = self._by_index[index] = _ToolCall(self._count, piece.id or "")
-        self._last = index
-        self._next = max(self._next, index + 1)
-        if piece.id:
-            self._index_of.setdefault(piece.id, index)
-        if not call.begun:
-            call.id = call.id or piece.id or ""
-            if name:
-                self._begin(call, name)
-        arguments = _arguments(function.arguments) if function is not None else ""
-        if arguments:
-            self._input(call, arguments)
-
-    def _begin(self, call: _ToolCall, name: str) -> None:
-        call.begun = True
-        call.structured = name == self._context.structured_tool
-        if not call.structured:
-            self.stream.tool(call.key, self._context.client_tool_id(call.id), self._context.tool_names.get(name, name))
-        if call.early:
-            early = "".join(call.early)
-            call.early.clear()
-            self._input(call, early)
-
-    def _input(self, call: _ToolCall, fragment: str) -> None:
-        if not call.begun:
-            call.early.append(fragment)
-            self._early_chars += len(fragment)
-            if self._early_chars > blobs.MAX_CHARS:
-                raise StreamError("a tool call has no name")
-        elif call.structured:
-            self.stream.text(fragment)
-        else:
-            self.stream.tool_json(call.key, fragment)
-
     # The end
 
     def end(self) -> None:
         """No more is coming."""
         self.usage()
-        if self._reasoning:
-            self._end_reasoning()
-        if not self.stream.ended and any(not call.begun for call in self._by_index.values()):
-            raise StreamError("a tool call has no name")
+        if not self.stream.ended:
+            self._leave_text()
+        self._calls.end()
 
     def stop(self, choice: Choice) -> None:
         """Why the answer is over."""
@@ -404,15 +342,3 @@ class _Reader:
         usage.input_tokens = prompt - usage.cache_read_input_tokens - usage.cache_creation_input_tokens
         usage.output_tokens = output
         usage.thinking_tokens = min(thought, output)
-
-
-def _arguments(arguments: str | Json | None) -> str:
-    """A piece of input as text. ``null`` by itself is how some hosts say that there is none."""
-    if isinstance(arguments, dict):
-        return json_text.encode(arguments).decode()
-    return "" if arguments is None or arguments == "null" else arguments
-
-
-def _sound(arguments: str | Json | None) -> str:
-    text = _arguments(arguments)
-    return msgspec.json.encode(tool_input(text)).decode() if text.strip() else "{}"

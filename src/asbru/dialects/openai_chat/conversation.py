@@ -27,6 +27,7 @@ from asbru.dialects.messages import (
     ToolUse,
     Turn,
 )
+from asbru.dialects.openai_chat.wire import OPAQUE
 
 Json = dict[str, Any]
 
@@ -125,6 +126,7 @@ class Conversation:
         texts: list[Text] = []
         calls: list[Json] = []
         reasoning: list[Thinking | RedactedThinking] = []
+        beside: dict[str, Json] = {}
         last: Block | None = None
         for block in turn.content:
             match block:
@@ -138,9 +140,13 @@ class Conversation:
                 case ToolUse():
                     if self._cached(block):
                         self._losses.note("approximated", "cache_control", "none on a tool call")
-                    calls.append(_call(block))
+                    calls.append(_call(block, beside.pop(block.id, {}) or beside.pop("", {})))
                 case Thinking() | RedactedThinking():
-                    reasoning.append(block)
+                    state = self._state(block)
+                    if isinstance(state.get("beside"), dict):
+                        beside[str(state.get("call"))] = state["beside"]
+                    else:
+                        reasoning.append(block)
             last = block
         message: Json = {"role": "assistant", "content": self._content(texts) if texts else None}
         if calls:
@@ -152,6 +158,10 @@ class Conversation:
         self.messages.append(message)
         self._unanswered = [call["id"] for call in calls]
 
+    def _state(self, block: Thinking | RedactedThinking) -> Json:
+        sealed = block.signature if isinstance(block, Thinking) else block.data
+        return unseal(sealed, self._context.provider, self._context.model) or {}
+
     def _reason(self, message: Json, blocks: list[Thinking | RedactedThinking]) -> None:
         """Reasoning, where the host takes it back."""
         field = self._reasoning_field
@@ -162,8 +172,7 @@ class Conversation:
         texts: list[str] = []
         details: list[Json] = []
         for block in blocks:
-            sealed = block.signature if isinstance(block, Thinking) else block.data
-            state = unseal(sealed, self._context.provider, self._context.model) or {}
+            state = self._state(block)
             details += state.get("details") or []
             texts.append(str(state.get("text") or (block.thinking if isinstance(block, Thinking) else "")))
         text = "".join(texts)
@@ -221,9 +230,10 @@ class Conversation:
         self.messages.append({"role": "tool", "tool_call_id": block.tool_use_id, "content": content})
 
 
-def _call(block: ToolUse) -> Json:
+def _call(block: ToolUse, beside: Json) -> Json:
     function = {"name": block.name, "arguments": json_text.encode(block.input).decode()}
-    return {"id": block.id, "type": "function", "function": function}
+    opaque = {field: beside[field] for field in OPAQUE if field in beside}
+    return {"id": block.id, "type": "function", "function": function, **opaque}
 
 
 def _data_url(source: Source, media_type: str) -> str:

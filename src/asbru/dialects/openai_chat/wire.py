@@ -26,6 +26,14 @@ class Call(msgspec.Struct):
     index: int | None = None
     id: str | None = None
     function: Function | None = None
+    extra_content: object = None
+    """Gemini's compatible endpoint: the thought signature of the call, wanted back."""
+    provider_specific_fields: object = None
+    """LiteLLM's proxy: the same."""
+
+
+OPAQUE = ("extra_content", "provider_specific_fields")
+"""Fields of a call that go back beside it as they came."""
 
 
 class Delta(msgspec.Struct):

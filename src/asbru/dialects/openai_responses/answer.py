@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from asbru.dialects.codec import Context
+from asbru.dialects.json_text import encode as to_json
 from asbru.dialects.message_stream import MessageStream, StreamError
 from asbru.dialects.messages import StopReason
 from asbru.dialects.openai_common import REFUSAL, count, shown_tier
@@ -109,7 +110,7 @@ def decode(body: bytes, context: Context) -> MessageStream:
     for index, item in enumerate(response.output or ()):
         output.begin(index, item)
         output.done(item)
-    finish(stream, response, output.refused)
+    finish(stream, response, output.refused, context)
     return stream
 
 
@@ -121,7 +122,7 @@ def decode_count(body: bytes) -> int:
         raise StreamError("The provider's answer is not a count of tokens") from None
 
 
-def finish(stream: MessageStream, response: Response, refused: bool) -> None:
+def finish(stream: MessageStream, response: Response, refused: bool, context: Context) -> None:
     """The response is over; raises `StreamError` when it failed."""
     _count_usage(stream, response)
     if response.status in ("failed", "cancelled") or response.error is not None:
@@ -132,6 +133,8 @@ def finish(stream: MessageStream, response: Response, refused: bool) -> None:
     if response.status == "incomplete":
         said = response.incomplete_details.reason if response.incomplete_details is not None else None
         reason = "refusal" if said == "content_filter" else "max_tokens"
+    elif context.quirks.completed_when_cut and 0 < context.max_output_tokens <= stream.usage.output_tokens:
+        reason = "max_tokens"
     if refused:
         reason = "refusal"
     stream.stop(reason, details=REFUSAL if reason == "refusal" else None)
@@ -156,7 +159,7 @@ def _count_usage(stream: MessageStream, response: Response) -> None:
 class Output:
     """Tells the items, one at a time. ``refused`` once the model has."""
 
-    __slots__ = ("_as_text", "_context", "_key", "_kind", "_open", "_part", "_said", "_stream", "refused")
+    __slots__ = ("_as_text", "_context", "_key", "_kind", "_open", "_part", "_said", "_stream", "_told", "refused")
 
     def __init__(self, context: Context, stream: MessageStream) -> None:
         self._context = context
@@ -167,7 +170,9 @@ class Output:
         self._kind: str | None = None
         self._key: object = None
         self._said: str | None = None
-        """The kind of event that has told some of it; its whole has nothing to add then."""
+        """The kind of event that has told some of it."""
+        self._told: dict[tuple[str, int], list[str]] = {}
+        """What was told of each of its parts, so that its whole adds what no delta said."""
         self._part = 0
         """Which part of its content or summary was told last."""
         self._as_text = False
@@ -180,6 +185,7 @@ class Output:
         self._open = True
         self._kind, self._key = item.type, key
         self._said, self._part, self._as_text = None, 0, False
+        self._told = {}
         if item.type == "message":
             if item.phase and self._context.wants_thinking:
                 self._stream.signature(state.seal_phase(self._context.provider, self._context.model, item.phase))
@@ -199,7 +205,20 @@ class Output:
                 self._stream.end_block()
                 self._part = part
             self._said = "text"
+            self._tell("text", part, text)
             self._stream.text(text)
+
+    def whole_text(self, text: str, part: int) -> None:
+        """All of a part of a message's text."""
+        self.text(self._rest("text", part, text), part)
+
+    def _tell(self, kind: str, part: int, text: str) -> None:
+        self._told.setdefault((kind, part), []).append(text)
+
+    def _rest(self, kind: str, part: int, whole: str) -> str:
+        """What was not told of a part yet; nothing where something else was, or a later part has begun."""
+        told = "".join(self._told.get((kind, part), ()))
+        return whole[len(told) :] if part >= self._part and whole.startswith(told) else ""
 
     def refusal(self, text: str, part: int) -> None:
         self.refused = True
@@ -217,33 +236,44 @@ class Output:
         if self._said is None:
             self._said, self._part = kind, part
         if self._said == kind:
+            self._tell(kind, part, text)
             if part != self._part:
                 self._part = part
                 text = state.JOINT + text
             self._stream.thinking(text)
 
+    def whole_thinking(self, text: str, part: int, kind: str) -> None:
+        """All of a part of a reasoning's summary or text."""
+        self.thinking(self._rest(kind, part, text), part, kind)
+
     def arguments(self, fragment: str) -> None:
         """Some of a tool call's input."""
         if fragment:
             self._said = "arguments"
+            self._tell("arguments", 0, fragment)
             if self._as_text:
                 self._stream.text(fragment)
             else:
                 self._stream.tool_json(self._key, fragment)
+
+    def whole_arguments(self, arguments: object) -> None:
+        """All of a tool call's input."""
+        if isinstance(arguments, dict):
+            arguments = to_json(arguments).decode()
+        if isinstance(arguments, str):
+            self.arguments(self._rest("arguments", 0, arguments))
 
     def done(self, item: Item) -> None:
         """The open item is complete; what no event has told of it is told now."""
         self._open = False
         match self._kind:
             case "message":
-                if self._said is None:
-                    self._whole_message(_parts(item.content))
+                self._whole_message(_parts(item.content))
                 self._stream.end_block()
             case "reasoning":
                 self._reasoning(item)
             case "function_call":
-                if self._said is None and isinstance(item.arguments, str):
-                    self.arguments(item.arguments)
+                self.whole_arguments(item.arguments)
                 if self._as_text:
                     self._stream.end_block()
                 else:
@@ -257,18 +287,20 @@ class Output:
 
     def _whole_message(self, parts: list[Part]) -> None:
         for index, part in enumerate(parts):
+            told = ("text", index) in self._told
             if part.refusal:
-                self.refusal(part.refusal, index)
-            elif part.text:
-                self.text(part.text, index)
+                self.refused = True
+            self.whole_text(part.refusal or part.text or "", index)
+            if not told and part.text:
                 for annotation in part.annotations or ():
                     self.annotation(annotation)
 
     def _reasoning(self, item: Item) -> None:
         summary = [part.text for part in _parts(item.summary) if part.text]
         content = [part.text for part in _parts(item.content) if part.text]
-        if self._said is None:
-            self._stream.thinking(state.JOINT.join(summary or content))
+        kind, whole = ("text", content) if self._said == "text" or not summary else ("summary", summary)
+        for index, text in enumerate(whole):
+            self.whole_thinking(text, index, kind)
         signature = state.seal_reasoning(
             self._context.provider, self._context.model, item.id or "", item.encrypted_content, summary, content
         )

@@ -33,6 +33,9 @@ class Event(msgspec.Struct):
     type: str | None = None
     output_index: int | None = None
     delta: str | None = None
+    text: str | None = None
+    refusal: str | None = None
+    arguments: Any = None
     content_index: int | None = None
     summary_index: int | None = None
     item: Item | None = None
@@ -57,14 +60,28 @@ _named = Reader(_Named)
 class EventDecoder:
     """See `Decoder`."""
 
-    __slots__ = ("_held", "_held_bytes", "_index", "_items", "_output", "_reader", "_waiting", "stream")
+    __slots__ = (
+        "_context",
+        "_held",
+        "_held_bytes",
+        "_index",
+        "_items",
+        "_output",
+        "_reader",
+        "_seen",
+        "_waiting",
+        "stream",
+    )
 
     def __init__(self, context: Context) -> None:
         self.stream = context.new_stream()
+        self._context = context
         self._reader = sse.Reader()
         self._output = Output(context, self.stream)
         self._items = 0
         """How many items have begun."""
+        self._seen: set[object] = set()
+        """Their indexes, where the host gives any, and their ids."""
         self._index: int | None = None
         """The item that is open."""
         self._held: dict[int, list[Event]] = {}
@@ -131,6 +148,7 @@ class EventDecoder:
                 item = Item(type=kind)
             self._items += 1
             self._index = event.output_index or 0
+            self._seen |= {event.output_index, item.id}
             self._output.begin(self._items, item)
         _TELL[event.type](self._output, event)
         if event.type == _DONE:
@@ -143,12 +161,17 @@ class EventDecoder:
                 self._tell(event)
         self._held.clear()
         self._waiting.clear()
-        if not self._items:
-            for index, item in enumerate(response.output or ()):
-                self._output.begin(index, item)
-                self._output.done(item)
+        items = response.output or []
+        if self._index is not None and self._index < len(items):
+            self._output.done(items[self._index])  # what no event has told of the item that was open
+            self._index = None
+        if len(items) > self._items:
+            for index, item in enumerate(items):
+                if index not in self._seen and (item.id is None or item.id not in self._seen):
+                    self._output.begin(f"output-{index}", item)
+                    self._output.done(item)
         response.status = response.status or status
-        finish(self.stream, response, self._output.refused)
+        finish(self.stream, response, self._output.refused, self._context)
 
 
 def _read(data: bytes) -> Event | None:
@@ -188,6 +211,34 @@ def _annotation(output: Output, event: Event) -> None:
         output.annotation(event.annotation)
 
 
+def _whole_text(output: Output, event: Event) -> None:
+    output.whole_text(event.text or "", event.content_index or 0)
+
+
+def _whole_refusal(output: Output, event: Event) -> None:
+    if event.refusal:
+        output.refused = True
+        output.whole_text(event.refusal, event.content_index or 0)
+
+
+def _whole_part(output: Output, event: Event) -> None:
+    if event.part is not None and event.part.type in ("output_text", "refusal"):
+        _whole_text(output, Event(text=event.part.text, content_index=event.content_index))
+        _whole_refusal(output, Event(refusal=event.part.refusal, content_index=event.content_index))
+
+
+def _whole_summary(output: Output, event: Event) -> None:
+    output.whole_thinking(event.text or "", event.summary_index or 0, "summary")
+
+
+def _whole_reasoning(output: Output, event: Event) -> None:
+    output.whole_thinking(event.text or "", event.content_index or 0, "text")
+
+
+def _whole_arguments(output: Output, event: Event) -> None:
+    output.whole_arguments(event.arguments)
+
+
 def _summary(output: Output, event: Event) -> None:
     output.thinking(event.delta or "", event.summary_index or 0, "summary")
 
@@ -211,6 +262,12 @@ _TELL: dict[str, Callable[[Output, Event], None]] = {
     "response.reasoning_summary_text.delta": _summary,
     "response.reasoning_text.delta": _reasoning,
     "response.function_call_arguments.delta": _arguments,
+    "response.output_text.done": _whole_text,
+    "response.refusal.done": _whole_refusal,
+    "response.content_part.done": _whole_part,
+    "response.reasoning_summary_text.done": _whole_summary,
+    "response.reasoning_text.done": _whole_reasoning,
+    "response.function_call_arguments.done": _whole_arguments,
 }
 _OF_AN_ITEM: dict[str, str | None] = {
     _ADDED: "",
@@ -221,6 +278,12 @@ _OF_AN_ITEM: dict[str, str | None] = {
     "response.reasoning_summary_text.delta": "reasoning",
     "response.reasoning_text.delta": "reasoning",
     "response.function_call_arguments.delta": None,
+    "response.output_text.done": "message",
+    "response.refusal.done": "message",
+    "response.content_part.done": None,
+    "response.reasoning_summary_text.done": "reasoning",
+    "response.reasoning_text.done": "reasoning",
+    "response.function_call_arguments.done": None,
 }
 """The type of the item that an event belongs to, for hosts that do not say that one begins."""
 _TERMINAL = {
