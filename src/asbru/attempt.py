@@ -427,9 +427,9 @@ async def _until_content(call: Call, answer: Answer, own: bool) -> None:
             pending.append(watch.feed(answer.fail(nonsense)))
             answer.response.close()
             if not watch.content:
-                if isinstance(nonsense, ProviderError):
-                    raise _provider_error(answer, nonsense, own) from None
-                raise
+                raise (
+                    _provider_error(answer, nonsense, own) if isinstance(nonsense, ProviderError) else nonsense
+                ) from None
         if watch.early_error and not ended:
             raise _error_event(answer, watch.error_status, watch.error or b"", own)
     if ended and not watch.content:  # an error that only the end brought is what we made of that
