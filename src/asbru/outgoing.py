@@ -29,8 +29,9 @@ def outgoing(
     body: bytes | AsyncIterator[bytes] | None
     if translation is None:
         body, target, forwarded = request.body(Target(upstream.name, model), key), request.target, call.head.forwarded
-        if call.required_betas:
-            forwarded = call.head.forwarded_with(call.required_betas)
+        betas = (*call.required_betas, *upstream.betas.get(key.name, ()))
+        if betas:
+            forwarded = call.head.forwarded_with(betas)
     else:
         body, target = translation.sent.body, translation.sent.target
         forwarded = call.head.forwarded_to_any

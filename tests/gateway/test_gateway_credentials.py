@@ -65,6 +65,25 @@ def test_what_is_signed_is_what_arrives(path: str) -> None:
     run(main())
 
 
+@pytest.mark.parametrize(
+    ("betas", "sent"), [({}, b"oauth-2025-04-20"), ({"anthropic-beta": "a-1,b-2"}, b"a-1,b-2,oauth-2025-04-20")]
+)
+def test_a_stored_oauth_token_goes_with_its_beta(betas: dict[str, str], sent: bytes) -> None:
+    async def main() -> None:
+        async with Upstream(answers(), answers(), answers()) as up:
+            keys = [{"name": "oauth", "value": "sk-ant-oat01-stored"}, {"name": "plain", "value": "sk-ant-api03-x"}]
+            async with serving(signing(up, *keys)) as gateway:
+                for headers in (betas, {**betas, "anthropic-beta": sent.decode()}):
+                    assert (await ask(gateway, asked(), x_bf_api_key="oauth", **headers)).status == 200
+                assert (await ask(gateway, asked(), x_bf_api_key="plain", **betas)).status == 200
+            for turn in up.seen[:2]:
+                assert turn.values(b"authorization") == [b"Bearer sk-ant-oat01-stored"]
+                assert turn.values(b"anthropic-beta") == [sent]
+            assert up.seen[2].values(b"anthropic-beta") == [value.encode() for value in betas.values()]
+
+    run(main())
+
+
 def test_a_token_is_fetched_once_for_all_and_sent() -> None:
     async def main() -> None:
         async with Upstream(answers(), answers(), answers()) as up:

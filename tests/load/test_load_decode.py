@@ -170,6 +170,22 @@ NOT_A_REFERENCE = "not a reference that is read here; write env.NAME, os.environ
         ("' '", "the value is empty; an empty secret is not a secret"),
         ("'hunter 2'", "the value holds a space, a line break or a character that is not ASCII"),
         ("hünter2", "the value holds a space, a line break or a character that is not ASCII"),
+        ("env:KEY", "not a reference that is read here; write env.KEY"),
+        ("env/KEY", "not a reference that is read here; write env.KEY"),
+        ("ENV.KEY", "not a reference that is read here; write env.KEY"),
+        ("os.environ.KEY", "not a reference that is read here; write env.KEY"),
+        ("os.environ:KEY", "not a reference that is read here; write env.KEY"),
+        ("'os.environ[\"KEY\"]'", "not a reference that is read here; write env.KEY"),
+        ("os.getenv(KEY)", "not a reference that is read here; write env.KEY"),
+        ("process.env.KEY", "not a reference that is read here; write env.KEY"),
+        ("environ/KEY", "not a reference that is read here; write env.KEY"),
+        ("'%KEY%'", "not a reference that is read here; write env.KEY"),
+        ("ANTHROPIC_API_KEY", "looks like the name of an environment variable; write env.ANTHROPIC_API_KEY"),
+        ("'\"sk-ant-x\"'", "the value is in quotes, which would be sent as a part of it; remove them"),
+        (
+            "env.QUOTED",
+            "the environment variable QUOTED is in quotes, which would be sent as a part of it; remove them",
+        ),
         ("${KEY}", NOT_A_REFERENCE),
         ("$KEY", NOT_A_REFERENCE),
         ("'{{ KEY }}'", NOT_A_REFERENCE),
@@ -177,7 +193,7 @@ NOT_A_REFERENCE = "not a reference that is read here; write env.NAME, os.environ
     ],
 )
 def test_a_secret_that_cannot_be_had(complaints: Complaints, value: str, says: str) -> None:
-    environ = {"EMPTY": " ", "TWO": "hunter2\nhunter2", "KEY": SECRET}
+    environ = {"EMPTY": " ", "TWO": "hunter2\nhunter2", "KEY": SECRET, "Q": f"'{SECRET}'"}
     assert complaints(key(value), environ) == {"providers.anthropic.keys[0].value": says}
 
 

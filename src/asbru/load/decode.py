@@ -25,6 +25,15 @@ MAX_SECRET_FILE_BYTES = 65_536
 
 _REFERENCE = re.compile(r"(env\.|os\.environ/|file:)(.*)", re.DOTALL)
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_MISSPELT_REFERENCE = re.compile(
+    r"(?i:(?:process\.)?env[:/]|os\.environ[.:]|environ[./:]|os\.getenv|process\.env\.)[\[('\"/]*"
+    r"([A-Za-z_][A-Za-z0-9_]*)[\])'\"]*"
+    r"|(?:ENV|Env)\.([A-Za-z_][A-Za-z0-9_]*)|(?i:os\.environ)\[['\"]?([A-Za-z_][A-Za-z0-9_]*)['\"]?\]"
+    r"|%([A-Za-z_][A-Za-z0-9_]*)%"
+)
+"""Other tools' ways to name an environment variable; the last two are Python's and Windows'."""
+_BARE_VARIABLE = re.compile(r"[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+")
+_QUOTED = re.compile(r"""(["'`]).*\1|[\u201c\u2018\u201e\xab].*[\u201d\u2019\u201c\xbb]""", re.DOTALL)
 _FOREIGN_REFERENCE = re.compile(r"\$\{?[A-Za-z_][A-Za-z0-9_]*\}?|\$\{.*\}|\{\{.*\}\}", re.DOTALL)
 _UNRESOLVED = re.compile(r"(env\.|os\.environ/)[A-Z_][A-Z0-9_]*|.*\$\{[A-Za-z_][A-Za-z0-9_]*\}.*", re.DOTALL)
 _VISIBLE = re.compile(r"[!-~]+")
@@ -76,6 +85,10 @@ class Decoder:
         if isinstance(resolved, _Bad):
             return _BAD
         value, origin = resolved
+        if _QUOTED.fullmatch(value):
+            return self.note(path, f"{_subject(origin)} is in quotes, which would be sent as a part of it; remove them")
+        if not origin and _BARE_VARIABLE.fullmatch(value):
+            return self.note(path, f"looks like the name of an environment variable; write env.{value}")
         if not value:
             if may_be_empty:
                 return Secret("", origin, may_be_empty=True)
@@ -177,6 +190,10 @@ class Decoder:
         """The text meant and the reference it came from (empty when it stands in the file itself)."""
         match = _REFERENCE.fullmatch(text)
         if match is None:
+            misspelt = _MISSPELT_REFERENCE.fullmatch(text.strip())
+            if misspelt is not None:
+                name = next(filter(None, misspelt.groups()))
+                return self.note(path, f"not a reference that is read here; write env.{name}")
             if _FOREIGN_REFERENCE.fullmatch(text):
                 return self.note(
                     path, "not a reference that is read here; write env.NAME, os.environ/NAME or file:/path"

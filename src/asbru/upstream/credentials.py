@@ -18,7 +18,9 @@ from asbru.upstream.renew import CredentialError, Renewed
 
 __all__ = ["Bearer", "Credential", "CredentialError", "credential_line", "of_key"]
 
-_OAUTH_PREFIX = "sk-ant-oat"  # Claude OAuth tokens are sent as bearer tokens, never as x-api-key
+OAUTH_PREFIX = "sk-ant-oat"  # Claude OAuth tokens are sent as bearer tokens, never as x-api-key
+OAUTH_BETA = "oauth-2025-04-20"
+"""Without it the Messages API refuses such a token."""
 
 
 class Credential(Protocol):
@@ -46,7 +48,7 @@ def credential_line(secret: Secret | None, header: str = "x-api-key") -> bytes:
     if secret is None:
         return b""
     value = secret.reveal()
-    if header == "authorization" or value.startswith(_OAUTH_PREFIX):
+    if header == "authorization" or value.startswith(OAUTH_PREFIX):
         return f"authorization: Bearer {value}\r\n".encode("latin-1")
     return f"{header}: {value}\r\n".encode("latin-1")
 

@@ -58,8 +58,12 @@ async def fetch(upstream: Upstream) -> dict[str, bytes]:
     return models
 
 
+def _key(upstream: Upstream) -> str:
+    return next(iter(upstream.credentials))
+
+
 async def _get(upstream: Upstream, target: bytes, extra: bytes) -> bytes:
-    key = next(iter(upstream.credentials))
+    key = _key(upstream)
     await upstream.ready(key)
     lines = extra + b"accept: application/json\r\n" + user_agent()
     head = upstream.head(b"GET", target, upstream.authorization(key, b"GET", target, b""), lines, -1)
@@ -90,9 +94,10 @@ class _Id(msgspec.Struct):
 async def _own(upstream: Upstream) -> dict[str, bytes]:
     models: dict[str, bytes] = {}
     after = ""
+    betas = b"".join(b"anthropic-beta: %b\r\n" % beta.encode() for beta in upstream.betas.get(_key(upstream), ()))
     for _ in range(MAX_PAGES):
         target = b"/v1/models?limit=1000" + (b"&after_id=" + quote(after, safe="").encode() if after else b"")
-        body = await _get(upstream, target, b"anthropic-version: 2023-06-01\r\n")
+        body = await _get(upstream, target, b"anthropic-version: 2023-06-01\r\n" + betas)
         page = msgspec.json.decode(body, type=_OwnPage)
         for raw in page.data:
             entry = bytes(raw)

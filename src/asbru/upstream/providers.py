@@ -22,7 +22,7 @@ from asbru.policy.keys import Key
 from asbru.redaction import NOTHING, Redactor
 from asbru.secrets import Secret
 from asbru.upstream.catalog import known_providers
-from asbru.upstream.credentials import Credential, credential_line, of_key
+from asbru.upstream.credentials import OAUTH_BETA, OAUTH_PREFIX, Credential, credential_line, of_key
 from asbru.upstream.http1 import Limits, Origin, Pool, TlsContexts, proxy_for
 
 if TYPE_CHECKING:
@@ -45,6 +45,7 @@ class Upstream:
         "_redactors",
         "_version",
         "base_url",
+        "betas",
         "codec",
         "credentials",
         "dialect",
@@ -97,6 +98,9 @@ class Upstream:
             if key.secret is not None and key.secret.reveal() not in placeholders
         }
         """Key name -> what finds it in answers, for keys that are sent as they are and are secret."""
+        oauth = (key.name for key in keys if key.secret is not None and key.secret.reveal().startswith(OAUTH_PREFIX))
+        self.betas: dict[str, tuple[str, ...]] = dict.fromkeys(oauth, (OAUTH_BETA,)) if self.codec is None else {}
+        """Key name -> the values of ``anthropic-beta`` without which it is refused."""
         self.signs = any(not isinstance(each, bytes) for each in self.credentials.values())
         """Some key needs `ready`."""
         self.pool = Pool(
