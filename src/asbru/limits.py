@@ -23,7 +23,7 @@ class Limits(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=Tr
     max_escapes: Count = 4_000_000
     """Escapes such as ``\\n`` and ``\\u00e9`` in a body of more than 128 KiB; ten times as many in a batch."""
     max_depth: Count = 200
-    """Objects and arrays within one another, in a body that is translated or larger than 128 KiB."""
+    """Objects and arrays within one another, where it is translated or holds more than 50,000 values."""
     max_members: Count = 1000
     """Members of the body's top level."""
     max_blocks: Count = 100_000

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from asbru.dialects import bounds
-from asbru.dialects.bounds import BoundError, check
+from asbru.dialects.bounds import BoundError, check, count
 from asbru.limits import Limits
 
 texts = st.text(st.sampled_from('a"\\/{}[],\n\u00e9\U0001f600'), max_size=8)
@@ -42,7 +42,7 @@ def escapes(text: str) -> int:
 
 def within(body: bytes, setting: str, most: int) -> bool:
     try:
-        check(body, Limits(**{setting: most}))
+        count(body, Limits(**{setting: most}))
     except BoundError as error:
         assert str(error).endswith(f"at most {most} are allowed (server.limits.{setting})")
         return False
@@ -55,21 +55,21 @@ def test_counts_are_exact_wherever_the_pieces_end(body: Any, ascii_only: bool, i
     text = json.dumps(body, ensure_ascii=ascii_only, indent=indent)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(bounds, "_PIECE_BYTES", piece)
-        for setting, count in (
+        for setting, most in (
             ("max_values", commas_and_openings(body)),
             ("max_depth", depth(body)),
             ("max_members", len(body)),
             ("max_escapes", escapes(text)),
         ):
-            if count:
-                assert within(text.encode(), setting, count)
-            if count > 1:
-                assert not within(text.encode(), setting, count - 1)
+            if most:
+                assert within(text.encode(), setting, most)
+            if most > 1:
+                assert not within(text.encode(), setting, most - 1)
 
 
 @pytest.mark.parametrize("wrong", [b"[" * 1000, b"]" * 1000, b'{"a', b"\\" * 99, b'"\\', b"", b"}{", b'{"a":1}}}'])
 def test_what_is_no_json_is_left_to_the_parser(wrong: bytes) -> None:
-    check(wrong, Limits(max_depth=1000))
+    count(wrong, Limits(max_depth=1000))
 
 
 def test_a_batch_may_hold_more() -> None:
@@ -94,3 +94,20 @@ def test_counting_ends_at_the_bound() -> None:
     with pytest.raises(BoundError, match="JSON values"):
         check(Body(b"{}," * 5_000_000), Limits(max_depth=10_000_000))
     assert taken <= 500_000 * 3 / 2 / bounds._PIECE_BYTES + 1
+
+
+@pytest.mark.parametrize("size", [100, 300_000, 600_000])
+@pytest.mark.parametrize("unit", [b"{},", b"1,", b'"a",', b'",",', rb'"\"[",', b'"' + b"x" * 100 + b'",'])
+def test_the_fast_path_lets_nothing_through(unit: bytes, size: int) -> None:
+    body = b'{"a":[' + (unit * (size // len(unit)))[:-1] + b"]}"
+    for limits in (Limits(), Limits(max_values=1000), Limits(max_values=size // 3), Limits(max_escapes=50)):
+        plain = fast = None
+        try:
+            count(body, limits)
+        except BoundError as error:
+            plain = str(error)
+        try:
+            check(body, limits)
+        except BoundError as error:
+            fast = str(error)
+        assert fast == plain

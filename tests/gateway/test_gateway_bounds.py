@@ -43,7 +43,7 @@ def translating(url: str) -> Json:
 
 EVERYWHERE = {
     "max_values": raw(x=b"[" + b",".join([b"{}"] * 400_000) + b"]"),
-    "max_depth": raw(x=b"[" * 70_000 + b"]" * 70_000),
+    "max_depth": raw(x=b"[" * 300_000 + b"]" * 300_000),
     "max_members": raw(**{f"k{number}": b"1" for number in range(1000)}),
     "max_escapes": raw(x=b'"%b"' % (rb"\n" * 4_000_001)),
 }

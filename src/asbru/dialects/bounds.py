@@ -24,8 +24,11 @@ LARGE_BYTES = 131_072
 """Above this a body is counted first, and what is made of it is made in a worker thread (`asbru.workers`)."""
 
 _BATCH_TIMES = 10
+_SHORT_BYTES = 524_288
+_FEW_VALUES = 50_000
 _PIECE_BYTES = 65_536
 _NOT_STRUCTURE = bytes(set(range(256)) - set(b"{[,]}"))
+_NO_VALUE = bytes(set(range(256)) - set(b"{[,"))
 _STEPS = bytes.maketrans(b"{[,]}", b"\x01\x01\x00\xff\xff")
 """What each character does to the depth, as a signed byte."""
 _COMMA_AT_TOP = (1, ord(","))
@@ -39,7 +42,22 @@ class BoundError(SpliceError):
 
 
 def check(body: bytes, limits: Limits, *, batch: bool = False) -> None:
-    """Count the structure of a JSON body; raises `BoundError`."""
+    """Bound the structure of a JSON body before it is parsed; raises `BoundError`.
+
+    Where its length and its commas and brackets, those in strings too, show that there is little of it, that will do:
+    the parser bounds the depth, and `check_members` the members.
+    """
+    # fast path: 1 ns a byte instead of 6 for an agent's body, none below half a megabyte, measured with timeit
+    if len(body) <= 2 * limits.max_escapes and (
+        len(body) <= min(_SHORT_BYTES, limits.max_values)
+        or len(body.translate(None, _NO_VALUE)) <= min(_FEW_VALUES, limits.max_values)
+    ):
+        return
+    count(body, limits, batch=batch)
+
+
+def count(body: bytes, limits: Limits, *, batch: bool = False) -> None:
+    """Count the structure of a JSON body exactly; raises `BoundError`."""
     times = _BATCH_TIMES if batch else 1
     max_values, max_escapes = limits.max_values * times, limits.max_escapes * times
     values = depth = members = escapes = 0
