@@ -11,6 +11,7 @@ import asyncio
 from collections.abc import Collection, Sequence
 from math import ceil
 
+from asbru.asked import Asked
 from asbru.attempt import Answer, Failure, Request, attempt
 from asbru.call import Call
 from asbru.errors import GatewayError
@@ -91,7 +92,7 @@ async def _candidate(
                 if retrying:
                     gateway.budget.release()
                     retrying = False
-                if failure.foreign_thinking and request.asked is not None and request.asked.leave_out_thinking():
+                if failure.foreign_thinking and _leave_out_thinking(call, target, request.asked):
                     continue
                 tried.add(key.name)
                 other = None if request.once else _key(call, target, index, tried, later)
@@ -191,6 +192,12 @@ def _stored_key(call: Call, target: Target, tried: Collection[str], *, even_cool
         session=None if lives_there else call.record.session_id,
         even_cooling=even_cooling or lives_there,
     )
+
+
+def _leave_out_thinking(call: Call, target: Target, asked: Asked | None) -> bool:
+    """Whether the target is asked once more without earlier reasoning, which is a loss: never under strict."""
+    strict = call.gateway.config.providers[target.provider].strict or call.head.flag(b"x-asbru-strict")
+    return asked is not None and not strict and asked.leave_out_thinking()
 
 
 def _skipped(target: Target, index: int, reason: str, retry_after_s: float | None) -> Failure:

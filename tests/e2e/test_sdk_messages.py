@@ -137,7 +137,9 @@ def test_thinking_replayed(via: Anthropic) -> None:
     thought.thinking += " And yet."
     messages[1] = {"role": "assistant", "content": first.content}
     with pytest.raises(BadRequestError, match="signature"):
-        via.messages.create(**asked, messages=messages)
+        via.messages.create(**asked, messages=messages, extra_headers={"x-asbru-strict": "true"})
+    raw = via.messages.with_raw_response.create(**asked, messages=messages)
+    assert raw.headers["x-asbru-loss"] == "dropped: messages"
 
 
 def test_redacted_and_omitted_thinking(via: Anthropic) -> None:

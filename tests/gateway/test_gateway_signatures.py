@@ -79,3 +79,15 @@ def test_a_refusal_that_leaving_out_cannot_mend_is_the_clients(content: object) 
         assert reply.value(b"x-asbru-loss") is None
 
     run(main())
+
+
+def test_under_strict_nothing_is_left_out() -> None:
+    messages = conversation([TEXT], [THINKING, TEXT], [TEXT])
+
+    async def main() -> None:
+        async with Upstream(INVALID) as a, serving(providers(a)) as gateway:
+            reply = await ask(gateway, asked(messages=messages), x_asbru_strict="true")
+        assert reply.status == 400
+        assert "Invalid `signature`" in reply.json["error"]["message"]
+
+    run(main())

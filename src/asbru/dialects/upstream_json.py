@@ -16,6 +16,9 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
+from asbru.dialects import bounds
+from asbru.limits import Limits
+
 T = TypeVar("T")
 
 REPLACEMENT = "\ufffd"
@@ -30,20 +33,31 @@ _may_have_halves = re.compile(rb"\\u[dD][89a-fA-F]").search
 _halves = re.compile("[\ud800-\udfff]")
 
 
+MAX_EVENT_VALUES = 32_768
+"""JSON values in one event of a stream: more are worked on for longer than the loop may be held (some 150 ms)."""
+
+
 class Reader(Generic[T]):
     """Decodes documents of one type; use it as ``msgspec.json.Decoder(type).decode``. Raises what `INVALID` names.
 
-    ``in_pieces`` False: no field is a piece of a longer text, so no half is kept.
+    ``in_pieces`` False: no field is a piece of a longer text, so no half is kept. ``max_values`` refuses a document of
+    more JSON values, for those that are worked on in a turn of the event loop.
     """
 
-    __slots__ = ("_decode", "_pieces", "_type")
+    __slots__ = ("_decode", "_limits", "_pieces", "_type")
 
-    def __init__(self, type: type[T], *, in_pieces: bool = True) -> None:
+    def __init__(self, type: type[T], *, in_pieces: bool = True, max_values: int | None = None) -> None:
         self._type = type
+        self._limits = None if max_values is None else Limits(max_values=max_values)
         self._pieces = _PIECES if in_pieces else frozenset[str]()
         self._decode = msgspec.json.Decoder(type).decode
 
     def __call__(self, data: bytes) -> T:
+        if self._limits is not None and len(data) > self._limits.max_values:
+            try:
+                bounds.check(data, self._limits)
+            except bounds.BoundError as error:
+                raise msgspec.DecodeError(str(error)) from None
         try:
             return self._decode(data)
         except (msgspec.DecodeError, UnicodeError) as error:

@@ -181,6 +181,8 @@ def events(message: bytes) -> bytes:
 
 def _block(index: int, block: Json) -> list[bytes]:
     kind = block["type"]
+    if not isinstance(kind, str):
+        raise TypeError("a block's type is a string")
     start = dict(block)
     citations = (block.get("citations") or ()) if kind == "text" else ()
     deltas: list[Json] = [{"type": "citations_delta", "citation": citation} for citation in citations]

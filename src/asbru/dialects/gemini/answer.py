@@ -19,10 +19,12 @@ from asbru.dialects.gemini.wire import Answer, FunctionCall, Grounding, Part, To
 from asbru.dialects.message_stream import MessageStream, StreamError
 from asbru.dialects.messages import StopReason
 from asbru.dialects.names import id_mapper
+from asbru.dialects.upstream_json import MAX_EVENT_VALUES, Reader
 
 Json = dict[str, Any]
 
 _answer = msgspec.json.Decoder(Answer).decode
+_event = Reader(Answer, max_values=MAX_EVENT_VALUES)
 _token_count = msgspec.json.Decoder(TokenCount).decode
 _NOT_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
@@ -279,7 +281,7 @@ class ChunkDecoder:
         try:
             for event in self._events.feed(data):
                 if not self.stream.ended:
-                    self._teller.take(_answer(event.data))
+                    self._teller.take(_event(event.data))
         except _NOT_JSON:
             raise StreamError("The upstream's stream holds what is not a Gemini answer") from None
         except sse.SseError as error:

@@ -15,7 +15,7 @@ from asbru.dialects.codec import Context
 from asbru.dialects.message_stream import MessageStream, ProviderError, StreamError
 from asbru.dialects.messages import StopReason
 from asbru.dialects.openai_chat.calls import Calls
-from asbru.dialects.openai_chat.wire import Call, Choice, Chunk, Delta, Usage, read_chunk
+from asbru.dialects.openai_chat.wire import Call, Choice, Chunk, Delta, Usage, read_chunk, read_completion
 from asbru.dialects.openai_common import REFUSAL, count, shown_tier
 from asbru.dialects.openai_errors import in_answer
 from asbru.dialects.think_tags import ThinkTags
@@ -43,7 +43,7 @@ _NONSENSE = "The provider's answer is not a chat completion"
 
 def decode(body: bytes, context: Context) -> MessageStream:
     """See `Codec.decode`."""
-    answer = _read(body, read_chunk)
+    answer = _read(body, read_completion)
     reader = _Reader(context)
     stream = reader.stream
     reader.head(answer)

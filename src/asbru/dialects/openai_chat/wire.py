@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from asbru.dialects.upstream_json import Reader
+from asbru.dialects.upstream_json import MAX_EVENT_VALUES, Reader
 
 Json = dict[str, Any]
 Number = int | float | None
@@ -101,4 +101,5 @@ class Chunk(msgspec.Struct):
     x_groq: Groq | None = None
 
 
-read_chunk = Reader(Chunk)
+read_chunk = Reader(Chunk, max_values=MAX_EVENT_VALUES)
+read_completion = Reader(Chunk)

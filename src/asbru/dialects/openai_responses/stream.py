@@ -24,7 +24,7 @@ from asbru.dialects.openai_responses.answer import (
     Response,
     finish,
 )
-from asbru.dialects.upstream_json import INVALID, Reader
+from asbru.dialects.upstream_json import INVALID, MAX_EVENT_VALUES, Reader
 
 
 class Event(msgspec.Struct):
@@ -53,8 +53,8 @@ class _Named(msgspec.Struct):
     type: str | None = None
 
 
-_event = Reader(Event)
-_named = Reader(_Named)
+_event = Reader(Event, max_values=MAX_EVENT_VALUES)
+_named = Reader(_Named, max_values=MAX_EVENT_VALUES)
 
 
 class EventDecoder:
