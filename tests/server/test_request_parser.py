@@ -174,3 +174,17 @@ def test_a_request_has_one_host(head: bytes, is_refused: bool) -> None:
     """RFC 9112 §3.2; HTTP/1.0 may do without."""
     [outcome] = parsed([head + b"\r\n"])
     assert (outcome == ("invalid_request", "A request has one Host header")) is is_refused
+
+
+def test_a_body_of_tiny_chunks_is_kept_in_few_pieces() -> None:
+    """An object for every byte would take 40 times the body's size."""
+    exchanges: list[HttpExchange] = []
+    parser = RequestParser(cast(Wire, NoWire()), "", LIMITS, exchanges.append)
+    body = bytes(range(256)) * 100
+    framing, data = chunked((body, 1, False))
+    parser.feed(b"POST /v1/messages HTTP/1.1\r\nHost: x\r\n%b\r\n" % framing)
+    for at in range(0, len(data), 1000):
+        parser.feed(data[at : at + 1000])
+    (exchange,) = exchanges
+    assert exchange.complete and b"".join(exchange.parts) == body
+    assert len(exchange.parts) < len(body) / 20

@@ -79,6 +79,8 @@ NO_HEAD = RequestHead(b"")
 _content_length = re.compile(rb"(?i)\ncontent-length:[ \t]*(\d+)").search
 _event_stream = re.compile(rb"(?i)\ncontent-type:[ \t]*text/event-stream").search
 
+_SMALL_PART_BYTES = 1_024
+_MAX_SMALL_PARTS = 1_024
 # Above this, a second write costs less than a copy of the body to join it with its head.
 JOIN_MAX_BYTES = 65_536
 
@@ -102,6 +104,8 @@ class HttpExchange(msgspec.Struct, eq=False, weakref=False):
 
     # The body of the request: what has arrived and has not been taken.
     parts: list[bytes] = []
+    small_parts: int = 0
+    """How many of the last parts in a row are small."""
     received_bytes: int = 0
     """All of it so far, taken or not."""
     held_bytes: int = 0
@@ -161,7 +165,7 @@ class HttpExchange(msgspec.Struct, eq=False, weakref=False):
             raise _too_large(limit_bytes)
         if self.failure is not None:
             raise self.failure
-        parts, self.parts = self.parts, []
+        parts, self.parts, self.small_parts = self.parts, [], 0
         data = parts[0] if len(parts) == 1 else b"".join(parts)
         if self.content_encoding in (b"", b"identity") or not data:
             return data
@@ -175,7 +179,7 @@ class HttpExchange(msgspec.Struct, eq=False, weakref=False):
     async def pieces(self, limit_bytes: int) -> AsyncIterator[bytes]:
         self._check_announced(limit_bytes)
         while True:
-            parts, self.parts = self.parts, []
+            parts, self.parts, self.small_parts = self.parts, [], 0
             self.let_go()
             for part in parts:
                 yield part
@@ -209,8 +213,17 @@ class HttpExchange(msgspec.Struct, eq=False, weakref=False):
 
     def receive(self, part: bytes) -> None:
         """Some of the body has arrived."""
-        self.parts.append(part)
+        parts = self.parts
+        parts.append(part)
         self.received_bytes += len(part)
+        if len(part) >= _SMALL_PART_BYTES:
+            self.small_parts = 0
+        else:
+            # A body of one-byte chunks would otherwise be an object for every byte, 40 times its size.
+            self.small_parts += 1
+            if self.small_parts == _MAX_SMALL_PARTS:
+                parts[-_MAX_SMALL_PARTS:] = [b"".join(parts[-_MAX_SMALL_PARTS:])]
+                self.small_parts = 0
         if self.waiter is not None and self.received_bytes > self.wake_at_bytes:
             self._wake()
 
