@@ -193,7 +193,7 @@ NOT_A_REFERENCE = "not a reference that is read here; write env.NAME, os.environ
     ],
 )
 def test_a_secret_that_cannot_be_had(complaints: Complaints, value: str, says: str) -> None:
-    environ = {"EMPTY": " ", "TWO": "hunter2\nhunter2", "KEY": SECRET, "Q": f"'{SECRET}'"}
+    environ = {"EMPTY": " ", "TWO": "hunter2\nhunter2", "KEY": SECRET, "QUOTED": f"'{SECRET}'"}
     assert complaints(key(value), environ) == {"providers.anthropic.keys[0].value": says}
 
 
