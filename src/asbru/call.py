@@ -161,8 +161,11 @@ class Call:
     def pinned(self, targets: list[Target]) -> list[Target]:
         """Those that the pinned key can serve, when the request insists on one.
 
-        The caller's own key goes with the first of ``targets`` alone, not with what has become the first.
+        The caller's own key goes with the first of ``targets`` alone, not with what has become the first; and not to
+        another vendor than the one that its form names.
         """
+        if not self.gateway.table.providers[targets[0].provider].takes(self.principal.direct):
+            self.own_key = None
         if self.pin is None:
             return targets
         kept = self.gateway.table.pinned(targets, self.pin)

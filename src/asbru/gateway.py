@@ -24,7 +24,7 @@ from asbru.policy.router import Table
 from asbru.record import Record
 from asbru.telemetry.health_log import HealthLog
 from asbru.telemetry.prices import Prices
-from asbru.upstream.catalog import billed_by, takes_any_key
+from asbru.upstream.catalog import billed_by, foreign_key_forms, takes_any_key
 from asbru.upstream.http1 import TlsContexts
 from asbru.upstream.providers import Upstream
 from asbru.workers import Workers
@@ -78,7 +78,7 @@ class Gateway:
         self.workers = Workers(self.loop)
         self.auth = Authenticator(config)
         self.isolation = Isolation(config)
-        self.table = Table(config, takes_any_key(config.providers))
+        self.table = Table(config, takes_any_key(config.providers), foreign_key_forms(config.providers))
         contexts = TlsContexts()
         self.upstreams = {
             name: Upstream(name, settings, self.table.providers[name].keys, config.stream, environ, contexts)

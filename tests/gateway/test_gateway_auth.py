@@ -395,3 +395,53 @@ def test_a_virtual_key_in_any_other_header_is_not_forwarded() -> None:
             a.plays.clear()
 
     run(main())
+
+
+OWN_FORMS = [
+    ("anthropic", "sk-ant-oat01-mine", "authorization"),
+    ("anthropic", "sk-ant-api03-mine", "x_api_key"),
+    ("openai", "sk-proj-mine", "authorization"),
+    ("groq", "gsk_mine", "x_api_key"),
+]
+
+
+@pytest.mark.parametrize(("vendor", "own", "header"), OWN_FORMS)
+def test_a_key_whose_form_names_its_vendor_is_used_there_alone(vendor: str, own: str, header: str) -> None:
+    async def main() -> None:
+        async with Upstream(*[answers(400, error_body())] * 4) as a:
+            made = {
+                name: provider(a, f"sk-stored-{name}", dialect=dialect, list_models="none")
+                for name, dialect in {
+                    "anthropic": "anthropic",
+                    "openai": "openai-chat",
+                    "groq": "openai-chat",
+                    "own": "gemini",  # a name that nobody knows, which speaks no such vendor's dialect
+                }.items()
+            }
+            keys = [{"name": "team", "value": GOOD}]
+            config: Json = {"providers": made, "virtual_keys": keys, "auth": {"allow_direct_keys": True}}
+            sent = {header: f"Bearer {own}" if header == "authorization" else own}
+            async with serving(config) as gateway:
+                for name in made:
+                    reply = await ask(gateway, asked(f"{name}/m"), x_bf_vk=GOOD, **sent)
+                    assert reply.status == 400
+                    used = b" ".join(value for _, value in a.seen[-1].headers)
+                    assert (own.encode() in used) == (name == vendor)
+                    assert (b"sk-stored-" + name.encode() in used) == (name != vendor)
+                    if name != vendor:  # alone it may not spend what is the gateway's
+                        alone = await ask(gateway, asked(f"{name}/m"), **sent)
+                        assert_refused(alone, 401, "authentication_error", "virtual_key_required")
+                assert len(a.seen) == 4
+
+    run(main())
+
+
+def test_a_key_of_no_form_is_used_anywhere() -> None:
+    async def main() -> None:
+        async with Upstream(answers()) as a:
+            made = {"a": provider(a, base_url=a.url, list_models="none")}
+            async with serving({"providers": made, "auth": {"allow_direct_keys": True}}) as gateway:
+                assert (await ask(gateway, asked(), x_api_key="my-own")).status == 200
+                assert a.seen[0].key == "my-own"
+
+    run(main())

@@ -18,7 +18,7 @@ from asbru.telemetry import price_table
 from asbru.telemetry.prices import Prices
 from asbru.upstream import facts as models
 from asbru.upstream.capabilities import Capabilities
-from asbru.upstream.catalog import DEFAULT_HEADERS, KnownProvider, billed_by, known_providers
+from asbru.upstream.catalog import DEFAULT_HEADERS, KnownProvider, billed_by, foreign_key_forms, known_providers
 
 KNOWN = known_providers()
 EVERY = pytest.mark.parametrize("known", KNOWN.values(), ids=KNOWN.keys())
@@ -136,3 +136,26 @@ def test_prices_are_the_billers() -> None:
 def test_an_unknown_fact_is_refused() -> None:
     with pytest.raises(msgspec.ValidationError):
         msgspec.convert({**msgspec.to_builtins(KNOWN["anthropic"]), "bse_url": "x"}, KnownProvider)
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "own"),
+    [
+        ("anthropic", {}, ["sk-ant-"]),
+        ("anthropic", {"base_url": "https://relay.corp"}, ["sk-ant-"]),
+        ("claude", {"base_url": "https://api.anthropic.com/v1", "dialect": "anthropic"}, ["sk-ant-"]),
+        ("claude", {"like": "anthropic", "base_url": "https://relay.corp"}, ["sk-ant-"]),
+        ("claude", {"base_url": "https://relay.corp", "dialect": "anthropic"}, []),
+        ("claude", {"base_url": "http://localhost:9", "dialect": "anthropic"}, ["sk-ant-"]),
+        ("gpt", {"base_url": "http://127.0.0.1:9", "dialect": "openai-responses"}, ["sk-proj-", "xai-"]),
+        ("vllm", {}, []),
+        ("bedrock", {}, ["ABSK"]),
+        ("sandbox", {}, ["sk-ant-", "sk-proj-", "gsk_"]),
+    ],
+)
+def test_the_key_forms_that_a_provider_takes(name: str, settings: dict[str, str], own: list[str]) -> None:
+    foreign = foreign_key_forms({name: msgspec.convert(settings, Provider)})[name]
+    every = {form for known in known_providers().values() for form in known.key_forms}
+    assert set(own) <= every - set(foreign)
+    assert own or set(foreign) == every
+    assert name != "anthropic" or every - set(foreign) == {"sk-ant-"}

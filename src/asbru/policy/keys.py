@@ -6,7 +6,7 @@ deny-list has neither. A provider without keys gets one that holds no secret, so
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from hashlib import sha256
 from math import isfinite
 
@@ -64,10 +64,16 @@ class ProviderPolicy(msgspec.Struct, frozen=True):
     """The models that the configuration itself names: listed ones, keys' aliases, allow-lists without a ``*``."""
     max_retries: int
     breaker: Breaker
+    foreign_forms: tuple[str, ...] = ()
+    """How keys begin that are another vendor's: a caller's own of such a form is not sent there."""
 
     def may_serve(self, model: str) -> bool:
         """Whether any key may serve the model; one without weight may when it is pinned."""
         return any(key.may_serve(model) for key in self.keys)
+
+    def takes(self, own: Secret | None) -> bool:
+        """Whether a caller's own key, where there is one, may be sent there."""
+        return own is not None and not own.reveal().startswith(self.foreign_forms)
 
     def pool(self, model: str) -> list[Key]:
         """The keys that share the requests for a model; without weight only if none with weight may."""
@@ -75,7 +81,9 @@ class ProviderPolicy(msgspec.Struct, frozen=True):
         return [key for key in keys if key.weight > 0] or keys
 
 
-def compile_provider(name: str, provider: Provider, *, takes_any_key: bool = False) -> ProviderPolicy:
+def compile_provider(
+    name: str, provider: Provider, takes_any_key: bool = False, foreign_forms: tuple[str, ...] = ()
+) -> ProviderPolicy:
     """Raises `ValueError` naming the entry that cannot work; ``takes_any_key``: what keys it has, it does not check."""
     keys = tuple(_compile(name, number, key) for number, key in enumerate(provider.keys))
     names = [key.name for key in keys]
@@ -92,7 +100,18 @@ def compile_provider(name: str, provider: Provider, *, takes_any_key: bool = Fal
         models=tuple(known),
         max_retries=provider.max_retries,
         breaker=provider.breaker,
+        foreign_forms=foreign_forms,
     )
+
+
+def compile_providers(
+    providers: Mapping[str, Provider], takes_any_key: Collection[str], foreign_forms: Mapping[str, tuple[str, ...]]
+) -> dict[str, ProviderPolicy]:
+    """All of a configuration's; raises as `compile_provider` does."""
+    return {
+        name: compile_provider(name, provider, name in takes_any_key, foreign_forms.get(name, ()))
+        for name, provider in providers.items()
+    }
 
 
 def _compile(provider: str, index: int, key: ProviderKey) -> Key:

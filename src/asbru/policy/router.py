@@ -35,7 +35,7 @@ from asbru.errors import GatewayError
 from asbru.policy.auth import Grant, Principal, VirtualKeyPolicy
 from asbru.policy.choice import rendezvous, weighted
 from asbru.policy.health import Cooldowns
-from asbru.policy.keys import Key, ProviderPolicy, compile_provider
+from asbru.policy.keys import Key, ProviderPolicy, compile_providers
 
 Catalog = Mapping[str, tuple[str, ...]]
 """Model id -> the providers known to list it."""
@@ -84,12 +84,14 @@ class Table:
 
     __slots__ = ("_catalog", "_configured", "_plans", "aliases", "default_provider", "providers")
 
-    def __init__(self, config: Config, takes_any_key: Collection[str] = ()) -> None:
-        """``takes_any_key`` names the providers that check no key."""
-        self.providers: dict[str, ProviderPolicy] = {
-            name: compile_provider(name, provider, takes_any_key=name in takes_any_key)
-            for name, provider in config.providers.items()
-        }
+    def __init__(
+        self,
+        config: Config,
+        takes_any_key: Collection[str] = (),
+        foreign_forms: Mapping[str, tuple[str, ...]] | None = None,
+    ) -> None:
+        """``takes_any_key`` names the providers that check no key, ``foreign_forms`` keys that are another vendor's."""
+        self.providers = compile_providers(config.providers, takes_any_key, foreign_forms or {})
         self.default_provider = _default_provider(config)
         self._plans: dict[tuple[str, str, str], tuple[VirtualKeyPolicy | None, list[Target]]] = {}
         self._catalog: Catalog | None = None
@@ -182,7 +184,7 @@ class Table:
         for target in candidates:
             if target in targets:
                 continue
-            own_key = principal.direct is not None and not targets
+            own_key = not targets and self._takes(principal, target.provider)
             refusal = self._refusal(principal, target.provider, target.model, own_key=own_key)
             if refusal is None:
                 targets.append(target)
@@ -251,7 +253,7 @@ class Table:
 
     def may(self, principal: Principal, provider: str, model: str) -> None:
         """Raises `GatewayError` when the principal may not use the model there (as the first candidate)."""
-        refusal = self._refusal(principal, provider, model, own_key=principal.direct is not None)
+        refusal = self._refusal(principal, provider, model, own_key=self._takes(principal, provider))
         if refusal is not None:
             raise refusal
 
@@ -276,6 +278,10 @@ class Table:
         if not own_key and not policy.may_serve(model):
             return GatewayError("model_blocked", f"No key of the provider {provider!r} may serve {_shown(model)}")
         return None
+
+    def _takes(self, principal: Principal, provider: str) -> bool:
+        """Whether the provider would be served with the caller's own key, were it the first target."""
+        return provider in self.providers and self.providers[provider].takes(principal.direct)
 
     # Keys
 
@@ -367,8 +373,8 @@ class Table:
         return targets
 
     def _usable(self, principal: Principal, targets: Sequence[Target]) -> Iterator[Target]:
-        own_key = principal.direct is not None
         for target in targets:
+            own_key = self._takes(principal, target.provider)
             if self._refusal(principal, target.provider, target.model, own_key=own_key) is None:
                 yield target
 

@@ -11,10 +11,12 @@ from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 import msgspec
 
 from asbru.config import Dialect, KeyHeader, ModelFacts, ModelList, Provider
+from asbru.upstream.proxy import is_loopback
 
 _FAMILIES = "models"
 _FILE = Path(__file__).resolve().parent.parent / "data" / "providers.toml"
@@ -64,6 +66,8 @@ class KnownProvider(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fi
     """What its base URL needs -> what it is when nobody says."""
     credential: KeyHeader
     """The header that carries its keys."""
+    key_forms: tuple[str, ...] = ()
+    """How its keys begin, where that tells them from everybody else's."""
     signing: Literal["aws", "google", "entra"] | None = None
     """How it is called without a key."""
     service: str | None = None
@@ -128,6 +132,37 @@ def takes_any_key(providers: Mapping[str, Provider]) -> frozenset[str]:
     return frozenset(
         name for name, facts in found.items() if facts is not None and (facts.keyless or facts.key is not None)
     )
+
+
+def foreign_key_forms(providers: Mapping[str, Provider]) -> dict[str, tuple[str, ...]]:
+    """Configured provider -> how keys begin that are certainly another vendor's.
+
+    A provider of another name is a vendor's own when it is at that vendor's host. One on this machine is taken for a
+    stand-in of every vendor whose dialect it speaks.
+    """
+    forms = {form for known in known_providers().values() for form in known.key_forms}
+    return {name: tuple(sorted(forms - _own_key_forms(name, provider))) for name, provider in providers.items()}
+
+
+def _own_key_forms(name: str, provider: Provider) -> set[str]:
+    known = known_providers()
+    facts = known.get(provider.like or name)
+    if facts is not None:
+        # What the gateway starts itself may see any key.
+        owners = [facts] if facts.base_url is not None else list(known.values())
+    else:
+        host = _host(provider.base_url)
+        local = is_loopback(host)
+        owners = [
+            each
+            for each in known.values()
+            if host == _host(each.base_url) or (local and provider.dialect in (each.dialect, *each.dialects))
+        ]
+    return {form for owner in owners for form in owner.key_forms}
+
+
+def _host(url: str | None) -> str:
+    return (urlsplit(url).hostname or "") if url is not None and "{" not in url else ""
 
 
 @cache

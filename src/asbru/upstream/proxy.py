@@ -44,7 +44,7 @@ def proxy_for(origin: Origin, explicit: str | None, environ: Mapping[str, str]) 
     """
     if explicit is not None:
         return _parsed(explicit, "the configured proxy") if explicit else None
-    if _is_loopback(origin.host) or _is_exempt(origin, environ.get("no_proxy") or environ.get("NO_PROXY") or ""):
+    if is_loopback(origin.host) or _is_exempt(origin, environ.get("no_proxy") or environ.get("NO_PROXY") or ""):
         return None
     for name in (f"{origin.scheme}_proxy", "all_proxy"):
         for variable in (name, name.upper()):
@@ -77,7 +77,8 @@ def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
         return None
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether a host is this machine, by its name or address alone."""
     address = _address(host)
     if address is not None:
         return address.is_loopback
