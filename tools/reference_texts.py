@@ -81,9 +81,10 @@ HEADERS_BEFORE: Final = """
 Credentials are read from {credentials} (`authorization` with the scheme Bearer). A value that begins with `sk-bf-`, and
 any value of `x-bf-vk`, is a virtual key; the master key is the operator's; anything else is the caller's own provider
 key, used for the first candidate only and only with `auth.allow_direct_keys`; one whose form names its vendor
-(`sk-ant-…`) at that vendor's own API alone, which a provider of another name is by its host or by `like`. Two different virtual keys are refused,
-and so is a value with a virtual key or the master key inside it (in quotes, behind a second scheme, with invisible
-characters, in base64): 401 with a hint. A header of another name with a virtual key in its value does not go upstream.
+(`sk-ant-…`) at that vendor's own API alone, which a provider of another name is by its host or by `like`. Two
+different virtual keys are refused, and so is a value with a virtual key or the master key inside it (in quotes, behind
+a second scheme, with invisible characters, in base64): 401 with a hint. A header of another name with a virtual key in
+its value does not go upstream.
 
 Headers that are on or off (`x-asbru-dry-run`, `x-asbru-strict`, `x-bf-async`) take `true`, `1`, `false` and `0` in any
 case; any other value is refused with 400 on every route.
