@@ -55,9 +55,23 @@ class Idle(msgspec.Struct, kw_only=True):
     closed_rss_mb: float
 
 
+class Burst(msgspec.Struct, kw_only=True):
+    gateway: str
+    how: str
+    """``at once`` or ``in sequence``."""
+    seconds: float
+    before_mb: float
+    peak_mb: float
+    after_mb: float
+    settled_s: float
+    """How long after the last answer that was."""
+    failures: int
+
+
 class Results(msgspec.Struct):
     rows: list[Row] = []
     idle: list[Idle] = []
+    bursts: list[Burst] = []
 
 
 def table(results: Results, *, markdown: bool) -> str:
@@ -86,8 +100,25 @@ def table(results: Results, *, markdown: bool) -> str:
     for it in results.idle:
         numbers = [f"{value:.1f}" for value in (it.rss_mb, it.open_rss_mb, it.kb_per_stream, it.closed_rss_mb)]
         memory.append([str(it.streams), it.gateway, f"{it.ready_ms:.0f}", *numbers])
+    bursts = [
+        [
+            "memory after a burst",
+            "gateway",
+            "seconds",
+            "before MB",
+            "peak MB",
+            "after MB",
+            "growth MB",
+            "after s",
+            "failed",
+        ]
+    ]
+    for burst in results.bursts:
+        sizes = (burst.before_mb, burst.peak_mb, burst.after_mb, burst.after_mb - burst.before_mb)
+        numbers = [f"{value:.1f}" for value in (burst.seconds, *sizes, burst.settled_s)]
+        bursts.append([burst.how, burst.gateway, *numbers, str(burst.failures)])
     layout = as_markdown if markdown else as_text
-    return "\n\n".join(layout(part) for part in (loads, memory) if len(part) > 1)
+    return "\n\n".join(layout(part) for part in (loads, memory, bursts) if len(part) > 1)
 
 
 def as_text(cells: list[list[str]]) -> str:

@@ -21,7 +21,7 @@ from pathlib import Path
 import msgspec
 import uvloop
 
-from bench import config, report, stall
+from bench import burst, config, report, stall
 from bench.bodies import REQUEST_HEADERS, RESPONSE_HEADERS, plain_answer, request_body
 from bench.clients import IdleStreams, Soak, request_bytes
 from bench.config import Gateway
@@ -35,6 +35,7 @@ OUT = config.HERE / "out"
 UPSTREAM_PORT = 9290
 GATEWAY_PORT = 9300
 
+BURST = "memory after a burst"
 SCENARIOS = [
     Scenario(kind, size_bytes, connections)
     for kind, sizes in (("plain", (1_000, 100_000)), ("paced", (1_000, 100_000)), ("flat", (1_000,)))
@@ -187,6 +188,14 @@ async def measure_idle(gateway: Gateway, server: Server, streams: int) -> Idle:
     )
 
 
+async def measure_burst(gateway: Gateway, server: Server) -> list[report.Burst]:
+    body = body_of(gateway, 1_000, stream=False)
+    small, large = (
+        request_bytes(gateway.path, headers_of(gateway), content) for content in (body, burst.large_body(body))
+    )
+    return await burst.measure_burst(gateway.name, server, small, large)
+
+
 async def upstream_quiet(name: str) -> None:
     """Wait until the gateway has let go of every stream whose client is gone."""
     for _ in range(200):
@@ -263,9 +272,15 @@ def measure_all(options: argparse.Namespace, gateways: list[Gateway], results: R
     for streamed in (False, True):
         chosen = [scenario for scenario in scenarios if scenario.streamed is streamed]
         wants_idle = streamed and options.only in f"idle {options.streams}"
-        if not chosen and not wants_idle:
+        wants_burst = not streamed and options.only in BURST
+        if not chosen and not wants_idle and not wants_burst:
             continue
         with running(gateways, streamed=streamed) as field:
+            if wants_burst:
+                for gateway, server in field.pairs():
+                    if gateway.takes(BURST):
+                        progress(f"{BURST}: {gateway.name}")
+                        results.bursts += uvloop.run(measure_burst(gateway, server))
             if wants_idle:
                 for gateway, server in field.pairs():
                     if not gateway.takes(f"idle {options.streams}"):

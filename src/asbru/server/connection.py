@@ -30,6 +30,7 @@ from asbru.server.http_exchange import HttpExchange, too_much_held
 from asbru.server.phase import BODY, CLOSING, HEAD, IDLE, LINGERING, RUNNING, Phase
 from asbru.server.request_parser import RequestParser
 from asbru.server.shared import Shared
+from asbru.turns import PIECE_BYTES, Reading, turns_of
 
 MAX_PIPELINED = 16
 READ_AHEAD_BYTES = 262_144
@@ -128,7 +129,7 @@ class Connection(asyncio.Protocol):
         """When it last stopped waiting."""
 
         # Flow
-        self.reading = True
+        self.reading: Reading
         self.ahead_bytes = 0
         self.full = False
         self.unsent_bytes = 0
@@ -142,6 +143,7 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)
+        self.reading = Reading(self.transport, turns_of(self.loop))
         peer = transport.get_extra_info("peername")
         self.parser = RequestParser(self, peer[0] if isinstance(peer, tuple) else "", self.limits, self._take)
         self.shared.connections.add(self)
@@ -211,7 +213,9 @@ class Connection(asyncio.Protocol):
         elif self.current is not None or self.queue:
             self.ahead_bytes += fed_bytes
             if self.ahead_bytes > READ_AHEAD_BYTES:
-                self._pause_reading()
+                self.reading.pause()
+        if incoming is not None and incoming.received_bytes > PIECE_BYTES:
+            self.reading.let_others()
 
     def _discard(self, fed_bytes: int) -> None:
         self.discarded_bytes += fed_bytes
@@ -219,7 +223,7 @@ class Connection(asyncio.Protocol):
             if self.phase is LINGERING:
                 self._close()
             else:
-                self._pause_reading()
+                self.reading.pause()
 
     # Exchanges
 
@@ -281,7 +285,7 @@ class Connection(asyncio.Protocol):
             if not exchange.received_bytes and not exchange.started:
                 self.send(CONTINUE)
         self.ahead_bytes = 0
-        self._resume_reading()
+        self.reading.resume()
         now = self.loop.time()
         if self.body_left is None:
             self.body_began = now, exchange.received_bytes
@@ -315,8 +319,7 @@ class Connection(asyncio.Protocol):
             else:
                 self._linger()
             return
-        if not self.reading:
-            self._resume_reading()
+        self.reading.resume()
         self.ahead_bytes = 0
         self._next()
 
@@ -353,7 +356,7 @@ class Connection(asyncio.Protocol):
         """End our side and read on for a while, so that the client reads the answer before it meets a reset."""
         self.closed = self.parser.deaf = True
         self.discarded_bytes = 0
-        self._resume_reading()
+        self.reading.resume()
         self.transport.write_eof()
         self._watch(LINGERING, LINGER_S)
 
@@ -374,16 +377,6 @@ class Connection(asyncio.Protocol):
         self.transport.abort()
 
     # Flow and time
-
-    def _pause_reading(self) -> None:
-        if self.reading:
-            self.reading = False
-            self.transport.pause_reading()
-
-    def _resume_reading(self) -> None:
-        if not self.reading:
-            self.reading = True
-            self.transport.resume_reading()
 
     def _room_made(self) -> None:
         self.full = False

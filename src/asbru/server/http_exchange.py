@@ -26,6 +26,7 @@ from asbru.headers import RequestHead, lines, pairs
 from asbru.server import cors
 from asbru.server.inflate import gunzip
 from asbru.server.shared import Held
+from asbru.turns import PIECE_BYTES
 
 
 class Wire(Protocol):
@@ -83,6 +84,8 @@ _SMALL_PART_BYTES = 1_024
 _MAX_SMALL_PARTS = 1_024
 # Above this, a second write costs less than a copy of the body to join it with its head.
 JOIN_MAX_BYTES = 65_536
+JOIN_ON_LOOP_BYTES = 1_048_576
+"""A larger body is joined in a thread."""
 
 
 class HttpExchange(msgspec.Struct, eq=False, weakref=False):
@@ -108,6 +111,10 @@ class HttpExchange(msgspec.Struct, eq=False, weakref=False):
     """How many of the last parts in a row are small."""
     received_bytes: int = 0
     """All of it so far, taken or not."""
+    joined: int = 0
+    """How many of the parts are large, or have been joined; see `receive` …"""
+    loose_bytes: int = 0
+    """… and what the others hold."""
     held_bytes: int = 0
     """Of it, what counts against the bound on all bodies."""
     complete: bool = False
@@ -165,8 +172,12 @@ class HttpExchange(msgspec.Struct, eq=False, weakref=False):
             raise _too_large(limit_bytes)
         if self.failure is not None:
             raise self.failure
-        parts, self.parts, self.small_parts = self.parts, [], 0
-        data = parts[0] if len(parts) == 1 else b"".join(parts)
+        parts = self._take_parts()
+        if self.received_bytes > JOIN_ON_LOOP_BYTES and len(parts) > 1:
+            data = await asyncio.to_thread(b"".join, parts)  # which lets go of the interpreter meanwhile
+        else:
+            data = parts[0] if len(parts) == 1 else b"".join(parts)
+        del parts
         if self.content_encoding in (b"", b"identity") or not data:
             return data
         if self.content_encoding not in (b"gzip", b"x-gzip"):
@@ -179,7 +190,7 @@ class HttpExchange(msgspec.Struct, eq=False, weakref=False):
     async def pieces(self, limit_bytes: int) -> AsyncIterator[bytes]:
         self._check_announced(limit_bytes)
         while True:
-            parts, self.parts, self.small_parts = self.parts, [], 0
+            parts = self._take_parts()
             self.let_go()
             for part in parts:
                 yield part
@@ -193,6 +204,11 @@ class HttpExchange(msgspec.Struct, eq=False, weakref=False):
                 return
             self.wake_at_bytes = self.received_bytes
             await self._arrival()
+
+    def _take_parts(self) -> list[bytes]:
+        parts, self.parts = self.parts, []
+        self.joined = self.loose_bytes = self.small_parts = 0
+        return parts
 
     def _check_announced(self, limit_bytes: int) -> None:
         if self.content_length is not None and self.content_length > limit_bytes:
@@ -216,14 +232,17 @@ class HttpExchange(msgspec.Struct, eq=False, weakref=False):
         parts = self.parts
         parts.append(part)
         self.received_bytes += len(part)
-        if len(part) >= _SMALL_PART_BYTES:
-            self.small_parts = 0
-        else:
+        self.loose_bytes += len(part)
+        self.small_parts = self.small_parts + 1 if len(part) < _SMALL_PART_BYTES else 0
+        if self.loose_bytes >= PIECE_BYTES:
+            # A large body is held in large parts, whose memory goes back to the system (`serve._keep_freed_memory`).
+            parts[self.joined :] = [b"".join(parts[self.joined :])]
+            self.joined += 1
+            self.small_parts = self.loose_bytes = 0
+        elif self.small_parts == _MAX_SMALL_PARTS:
             # A body of one-byte chunks would otherwise be an object for every byte, 40 times its size.
-            self.small_parts += 1
-            if self.small_parts == _MAX_SMALL_PARTS:
-                parts[-_MAX_SMALL_PARTS:] = [b"".join(parts[-_MAX_SMALL_PARTS:])]
-                self.small_parts = 0
+            parts[-_MAX_SMALL_PARTS:] = [b"".join(parts[-_MAX_SMALL_PARTS:])]
+            self.small_parts = 0
         if self.waiter is not None and self.received_bytes > self.wake_at_bytes:
             self._wake()
 

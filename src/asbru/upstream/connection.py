@@ -20,15 +20,16 @@ from __future__ import annotations
 
 import asyncio
 import math
-import os
 from typing import Final, NoReturn, cast
 
 import httptools
 
+from asbru.turns import Reading, Upload, turns_of
 from asbru.upstream.head import Heads, Refused, read
 from asbru.upstream.origin import Kind, Limits, UpstreamError
 from asbru.upstream.owner import Owner
 from asbru.upstream.response import PIECE_BYTES, Response, Sink
+from asbru.upstream.salvage import unread
 
 CLOSED, DIALLED, HEAD, BODY, IDLE = range(5)
 
@@ -37,6 +38,8 @@ _TIMER_SLACK_S: Final = 0.002
 """uvloop's timers count whole milliseconds: one that fires this early is on time."""
 _JOIN_BELOW_BYTES: Final = 131_072
 """Bodies smaller than this are copied behind their head: one write costs less than two."""
+_YIELD_BYTES: Final = 65_536
+"""After a read of this size, others have their turns first."""
 
 
 class Connection(asyncio.Protocol):
@@ -58,8 +61,8 @@ class Connection(asyncio.Protocol):
         "_now",
         "_owner",
         "_parser",
-        "_paused",
         "_reader",
+        "_reading",
         "_refusal",
         "_response",
         "_room",
@@ -70,6 +73,7 @@ class Connection(asyncio.Protocol):
         "_transport",
         "_turn",
         "_turn_bytes",
+        "_upload",
         "_waiter",
         "on_body",
         "parts",
@@ -99,6 +103,7 @@ class Connection(asyncio.Protocol):
         # one exchange, request side
         self._deadline = _NEVER
         self._head_only = False
+        self._upload: Upload | None = None
         self.uploading = False
         self._room: asyncio.Future[None] | None = None
         # one exchange, response side
@@ -112,7 +117,6 @@ class Connection(asyncio.Protocol):
         self._reader: asyncio.Future[None] | None = None
         self._sink: Sink | None = None
         self._buffered_bytes = self._framing_bytes = 0
-        self._paused = False
         # what the sink was given in this turn of the loop: uvloop reads a socket up to 32 times in one
         self._turn, self._turn_bytes = 0.0, 0
 
@@ -134,15 +138,13 @@ class Connection(asyncio.Protocol):
         self._runs_to_end = False
         self._deadline = _NEVER if deadline is None else deadline
         self._expire_in(self._limits.first_byte_s)
-        transport = self._transport
-        if body:
-            if len(body) < _JOIN_BELOW_BYTES:
-                transport.write(head + body)
-            else:
-                transport.write(head)
-                transport.write(body)
+        if body and len(body) >= _JOIN_BELOW_BYTES:
+            self._transport.write(head)
+            self.uploading = True
+            self._upload = Upload(self._transport, turns_of(self._loop), body, self._written)
+            self._upload.go_on()
         else:
-            transport.write(head)
+            self._transport.write(head + body if body else head)
         return waiter
 
     def close(self) -> None:
@@ -175,6 +177,13 @@ class Connection(asyncio.Protocol):
         self._transport.write(data)
         if self._room is not None:
             await self._room
+        self._written()
+
+    def _written(self) -> None:
+        """Some of the request; the upstream's time to answer begins with the last of it."""
+        if self._upload is not None and self._upload.rest is None:
+            self._upload = None
+            self.uploading = False
         if self.phase == HEAD:
             self._expire_in(self._limits.first_byte_s)
 
@@ -186,9 +195,8 @@ class Connection(asyncio.Protocol):
         data = parts[0] if len(parts) == 1 else b"".join(parts)
         parts.clear()
         self._buffered_bytes = 0
-        if self._paused:
-            self._paused = False
-            self._transport.resume_reading()
+        if self._reading.paused:
+            self._reading.resume()
             self._expire_in(self._limits.idle_s)
         return data
 
@@ -210,6 +218,7 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
+        self._reading = Reading(self._transport, turns_of(self._loop))
 
     def data_received(self, data: bytes) -> None:
         try:
@@ -245,12 +254,16 @@ class Connection(asyncio.Protocol):
     def pause_writing(self) -> None:
         if self._room is None:
             self._room = self._loop.create_future()
+        if self._upload is not None:
+            self._upload.full = True
 
     def resume_writing(self) -> None:
         room = self._room
         self._room = None
         if room is not None and not room.done():
             room.set_result(None)
+        if self._upload is not None:
+            self._upload.resume()
 
     # ---- the parser's callbacks (and `on_body`, which is `parts.append`)
 
@@ -303,6 +316,8 @@ class Connection(asyncio.Protocol):
 
     def _arrived(self, size_bytes: int) -> None:
         """Some of a body came, and there is more to come."""
+        if size_bytes >= _YIELD_BYTES:
+            self._reading.let_others()
         if not self.parts:
             # Only framing. Chunk extensions and trailers are dropped, but without bound they are an attack.
             self._framing_bytes += size_bytes
@@ -319,9 +334,8 @@ class Connection(asyncio.Protocol):
                 self._buffered_bytes += size_bytes
                 if waits:
                     self._wake_reader()
-                elif self._buffered_bytes > self._limits.read_buffer_bytes and not self._paused:
-                    self._paused = True
-                    self._transport.pause_reading()
+                elif self._buffered_bytes > self._limits.read_buffer_bytes and not self._reading.paused:
+                    self._reading.pause()
                     self._expires = self._deadline  # the upstream is not to blame for this silence
                     return
         self._expire_in(self._limits.idle_s)
@@ -387,20 +401,12 @@ class Connection(asyncio.Protocol):
             self.close()
 
     def _salvage(self) -> None:
-        """Take in what the upstream said before our write failed: typically a 413 or 401 that came early."""
-        transport = self._transport
-        sock = transport.get_extra_info("socket")
-        if sock is None or sock.fileno() < 0 or transport.get_extra_info("sslcontext") is not None:
-            return  # with TLS it cannot be read past the transport
+        """Take in what the upstream said before our write failed."""
         self.uploading = True  # whatever comes, this connection is not used again
-        while self.phase != CLOSED:  # no longer than the kernel's receive buffer lasts: nothing more can come
-            try:
-                data = os.read(sock.fileno(), 65_536)
-            except OSError:  # that was all, or the reset itself
-                return
-            if not data:
-                return
+        for data in unread(self._transport):
             self.data_received(data)
+            if self.phase == CLOSED:
+                return
 
     def _shut(self) -> None:
         """Close the socket and forget everything that refers back here; the pool learns of it."""
@@ -409,7 +415,9 @@ class Connection(asyncio.Protocol):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        self._paused = False
+        if self._upload is not None:
+            self._upload.stop()
+            self._upload = None
         self._transport.abort()
         self.resume_writing()
         self._wake_reader()
