@@ -196,7 +196,7 @@ def test_in_the_middle_of_a_stream_while_the_client_takes_nothing() -> None:
 
                 pouring = asyncio.create_task(pour())
                 (connection,) = gateway.app.gateway.upstreams["a"].pool._connections
-                await until(lambda: connection._paused)
+                await until(lambda: connection._reading.paused)
                 client.cut()
                 with pytest.raises(ConnectionError):
                     await pouring

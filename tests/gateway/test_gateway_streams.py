@@ -290,7 +290,7 @@ def test_a_slow_client_stops_the_upstream_and_loses_nothing() -> None:
 
             pouring = asyncio.create_task(pour())
             (connection,) = gateway.app.gateway.upstreams["a"].pool._connections
-            await until(lambda: connection._paused or pouring.done())
+            await until(lambda: connection._reading.paused or pouring.done())
             assert not pouring.done(), f"{count * len(big)} bytes were taken while the client read none"
             await reply.rest()
             await pouring

@@ -235,7 +235,7 @@ class HttpExchange(msgspec.Struct, eq=False, weakref=False):
         self.loose_bytes += len(part)
         self.small_parts = self.small_parts + 1 if len(part) < _SMALL_PART_BYTES else 0
         if self.loose_bytes >= PIECE_BYTES:
-            # A large body is held in large parts, whose memory goes back to the system (`serve._keep_freed_memory`).
+            # A large body is held in large parts, whose memory goes back to the system (`serve._tune_memory`).
             parts[self.joined :] = [b"".join(parts[self.joined :])]
             self.joined += 1
             self.small_parts = self.loose_bytes = 0

@@ -35,6 +35,7 @@ CUT_S = 1.0
 SPARE_FILES = 256
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 KEPT_BYTES = 16_777_216
+TRIM_AFTER_S = 1.0
 LARGE_BLOCK_BYTES = 262_144
 
 
@@ -59,6 +60,8 @@ class Service:
         self._uvicorn = uvicorn.Server(HostConfig(application(handler, self._shared.cors), self._shared))
         self._drain_asked = asyncio.Event()
         self._end_asked = asyncio.Event()
+        self._trim: Callable[[int], int] | None = None
+        self._trimming: asyncio.TimerHandle | None = None
 
     @property
     def draining(self) -> bool:
@@ -112,7 +115,8 @@ class Service:
         SIGHUP calls ``on_reload``. ``ready`` is called once signals are heard: who is told earlier that this process
         serves may kill it by asking it to end.
         """
-        _keep_freed_memory()
+        self._trim = _tune_memory()
+        self._shared.held.after_burst = self._trim_soon
         _raise_file_limit(2 * self._settings.max_connections + SPARE_FILES)
         loop = asyncio.get_running_loop()
         handlers = {signal.SIGTERM: self._on_end_signal, signal.SIGINT: self._on_end_signal}
@@ -137,6 +141,17 @@ class Service:
         finally:
             for number in handlers:
                 loop.remove_signal_handler(number)
+
+    def _trim_soon(self) -> None:
+        """Give back what a burst of bodies left in the heap, when the next one has not begun meanwhile."""
+        loop = asyncio.get_running_loop()
+        if self._trim is not None and self._trimming is None:
+            self._trimming = loop.call_later(TRIM_AFTER_S, self._trim_now)
+
+    def _trim_now(self) -> None:
+        self._trimming = None
+        if self._trim is not None and not self._shared.held.total_bytes:
+            asyncio.get_running_loop().run_in_executor(None, self._trim, KEPT_BYTES)
 
     def _on_end_signal(self) -> None:
         if self._shared.draining:
@@ -170,18 +185,22 @@ class Service:
             connection.abort()
 
 
-def _keep_freed_memory() -> None:
+def _tune_memory() -> Callable[[int], int] | None:
     """Let glibc keep the memory of ordinary bodies for the next ones, and return that of large ones at once.
 
     By default it returns 128 KiB at the end of its heap to the system at once, and every body of that size takes its
     pages anew: 80 µs for a request with a body of 100 KB instead of 27. And by default it takes ever larger blocks from
     its heap once it has seen one freed (mallopt(3), M_MMAP_THRESHOLD), where a burst of large bodies stays for good.
+    Small pieces of large bodies lie in its heap all the same: what is returned, malloc_trim(3), gives their pages back.
     Where the allocator is another one nothing is done.
     """
-    with contextlib.suppress(OSError, AttributeError):
-        mallopt = ctypes.CDLL(None).mallopt
-        mallopt(M_TRIM_THRESHOLD, KEPT_BYTES)
-        mallopt(M_MMAP_THRESHOLD, LARGE_BLOCK_BYTES)
+    try:
+        library = ctypes.CDLL(None)
+        library.mallopt(M_TRIM_THRESHOLD, KEPT_BYTES)
+        library.mallopt(M_MMAP_THRESHOLD, LARGE_BLOCK_BYTES)
+        return library.malloc_trim
+    except (OSError, AttributeError):
+        return None
 
 
 def _raise_file_limit(wanted: int) -> None:

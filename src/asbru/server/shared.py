@@ -7,6 +7,7 @@ go: taken in pieces, or answered. What lies in one read is bounded by the number
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
 from asbru import config
@@ -15,6 +16,9 @@ from asbru.server.cors import Cors
 if TYPE_CHECKING:
     from asbru.server.connection import Connection
     from asbru.server.http_exchange import HttpExchange
+
+
+BURST_BYTES = 33_554_432
 
 
 class Holder(Protocol):
@@ -26,22 +30,31 @@ class Holder(Protocol):
 class Held:
     """The count. ``limit_bytes`` is for all holders together."""
 
-    __slots__ = ("limit_bytes", "total_bytes")
+    __slots__ = ("after_burst", "limit_bytes", "peak_bytes", "total_bytes")
 
     def __init__(self, limit_bytes: int) -> None:
         self.limit_bytes = limit_bytes
         self.total_bytes = 0
+        self.peak_bytes = 0
+        """The most since nothing was held."""
+        self.after_burst: Callable[[], object] | None = None
+        """Called when the last of more than `BURST_BYTES` has been let go."""
 
     def add(self, holder: Holder, size_bytes: int) -> bool:
         """Count some more; whether it is within the bound."""
         holder.held_bytes += size_bytes
         self.total_bytes += size_bytes
+        self.peak_bytes = max(self.peak_bytes, self.total_bytes)
         return self.total_bytes <= self.limit_bytes
 
     def drop(self, holder: Holder) -> None:
         """It holds nothing any more."""
         self.total_bytes -= holder.held_bytes
         holder.held_bytes = 0
+        if not self.total_bytes:
+            if self.peak_bytes > BURST_BYTES and self.after_burst is not None:
+                self.after_burst()
+            self.peak_bytes = 0
 
 
 class Shared:
