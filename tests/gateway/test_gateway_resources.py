@@ -389,7 +389,7 @@ def test_a_file_waits_for_an_upstream_that_does_not_take_it() -> None:
             client.writer.write(b"p" * size)
             (connection,) = gateway.app.service._shared.connections
             # The gateway stops reading, so that what the client has not sent stays with the client.
-            await until(lambda: not connection.reading)
+            await until(lambda: connection.reading.paused)
             assert client.writer.transport.get_write_buffer_size() > 0
             turn.line.hear()
             await turn.read()

@@ -483,7 +483,7 @@ def test_later_requests_are_not_taken_in_without_bound(run: Runner) -> None:
             peer = await live.peer()
             size = 900_000
             peer.writer.write(post(b"first") + post(bytes(size)) + post(bytes(size)))
-            await until(lambda: any(not connection.reading for connection in live.connections))
+            await until(lambda: any(connection.reading.paused for connection in live.connections))
             [connection] = live.connections
             assert held(connection) < 600_000
             go.set()

@@ -223,7 +223,7 @@ def test_a_body_that_nobody_reads_is_not_taken_in(run: Runner) -> None:
         async with serving(handler) as live:
             peer = await live.peer()
             peer.writer.write(post(bytes(size)))
-            await until(lambda: any(not connection.reading for connection in live.connections))
+            await until(lambda: any(connection.reading.paused for connection in live.connections))
             [connection] = live.connections
             assert connection.current is not None
             assert connection.current.received_bytes <= 2 * READ_AHEAD_BYTES
