@@ -368,7 +368,15 @@ async def _refused(call: Call, answer: Answer, own: bool) -> None:
         answer.status, answer.body = fault.status, fault.body
         answer.say(fault.headers)
         retry_after_s = fault.retry_after_s if fault.retry_after_s is not None else retry_after_s
-    outcome = Outcome("status", answer.status, retry_after_s, own, about_model=about_model, of_model=of_model)
+    outcome = Outcome(
+        "status",
+        answer.status,
+        retry_after_s,
+        own,
+        about_model=about_model,
+        of_model=of_model,
+        should_retry=(b"x-should-retry", b"false") not in headers,
+    )
     raise _failure(answer, outcome, error_facts(answer.body).message)
 
 

@@ -180,7 +180,8 @@ def _without_key(call: Call, target: Target, index: int) -> Failure:
 
 def _stored_key(call: Call, target: Target, tried: Collection[str], *, even_cooling: bool = False) -> Key | None:
     gateway = call.gateway
-    lives_there = not target.model  # a batch or a file is always looked for with the same key
+    # A batch or a file is always looked for with the same key, and a message that names a file is sent with that one.
+    lives_there = not target.model or call.names_file
     return gateway.table.choose_key(
         target.provider,
         target.model,

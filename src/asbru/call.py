@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Sequence
 from functools import lru_cache
 from itertools import count
 from time import monotonic, time
+from urllib.parse import quote
 
 from asbru.dialects.losses import Losses
 from asbru.errors import KINDS, GatewayError, Headers, identity, render
@@ -66,6 +67,7 @@ class Call:
         "head",
         "loop",
         "losses",
+        "names_file",
         "own_key",
         "pin",
         "principal",
@@ -97,6 +99,8 @@ class Call:
         """The caller's own provider key, for the first target only."""
         self.pin: str | None = None
         """The stored key that the request insists on, or that its thread lives at."""
+        self.names_file = False
+        """It names an uploaded file, which only the key that files are kept at can read."""
         self.required_betas: tuple[str, ...] = ()
         """Values of ``anthropic-beta`` that the client asked for by other means, such as a decorated model name."""
         self.streaming = False
@@ -325,6 +329,7 @@ def recorded(identity: str | None) -> str | None:
     return identity if identity.isprintable() else "".join(char if char.isprintable() else "?" for char in identity)
 
 
+_ASCII = "".join(map(chr, range(128)))
 _UNPRINTABLE = bytes(byte if 0x20 <= byte < 0x7F else ord("?") for byte in range(256))
 MAX_HEADER_CHARS = 256
 MAX_LOSS_CHARS = 2048
@@ -338,4 +343,7 @@ def loss_text(losses: Losses) -> bytes:
 
 def header_text(text: str, most_chars: int = MAX_HEADER_CHARS) -> bytes:
     """Text from outside, such as a model's name, made safe to stand in a header."""
-    return text[:most_chars].encode("ascii", "replace").translate(_UNPRINTABLE)
+    text = text[:most_chars]
+    if not text.isascii():
+        text = quote(text, safe=_ASCII)[:most_chars]  # readable again, where question marks would not be
+    return text.encode("ascii").translate(_UNPRINTABLE)

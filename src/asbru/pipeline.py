@@ -93,7 +93,8 @@ async def ask(call: Call, match: Match) -> Answer | None:
     record = call.record
     record.model, record.stream, record.request_bytes = asked.model, asked.stream, len(body)
     targets, names = await admit(call, asked, plan(call, asked))
-    if call.gateway.isolation.closed(call.principal) and await names_file(call, body):
+    call.names_file = await names_file(call, body)
+    if call.names_file and call.gateway.isolation.closed(call.principal):
         targets = call.unshared(targets)
     estimated = match.route.name == "count_tokens" and not counts(call, targets[0])
     if estimated:

@@ -247,7 +247,7 @@ def test_events_that_make_no_message_are_refused(stream: bytes) -> None:
     "body",
     [
         *(b"", b"{", b"[]", b"null", b"\xff", b"{}", b'{"content": 1, "usage": {"output_tokens": 1}}'),
-        *(b'{"content": [], "usage": {}}', b'{"content": [1], "usage": {"output_tokens": 1}}'),
+        *(b'{"content": [], "usage": 7}', b'{"content": [1], "usage": {"output_tokens": 1}}'),
         *(b'{"content": [{}], "usage": {"output_tokens": 1}}', b'{"content": [], "usage": {"output_tokens": "1"}}'),
         b'{"content": [{"type": "tool_use"}], "usage": {"output_tokens": 1}}',
         b'{"content": [{"type": "text", "text": "x", "citations": 7}], "usage": {"output_tokens": 1}}',
@@ -257,6 +257,12 @@ def test_events_that_make_no_message_are_refused(stream: bytes) -> None:
 def test_what_is_no_message_has_no_events(body: bytes) -> None:
     with pytest.raises(whole.JoinError):
         whole.events(body)
+
+
+@pytest.mark.parametrize("usage", [b"", b', "usage": null', b', "usage": {}'])
+def test_a_message_without_counts_has_events_with_zeros(usage: bytes) -> None:
+    stream = whole.events(b'{"type": "message", "id": "msg_1", "content": [], "stop_reason": "end_turn"%b}' % usage)
+    assert json.loads(whole.join(stream))["usage"] == {"input_tokens": 0, "output_tokens": 0}
 
 
 @given(st.binary(max_size=200) | values.map(lambda value: json.dumps(value).encode()))

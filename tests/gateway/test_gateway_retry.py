@@ -160,6 +160,17 @@ def test_the_same_key_again_may_serve(row: Row, stream: bool) -> None:
 
 
 @streamed
+def test_a_provider_that_says_not_to_retry_is_not_asked_again(stream: bool) -> None:
+    async def main() -> None:
+        refused = failing(529, (b"x-should-retry", b"false"))
+        async with Upstream(refused) as a, Upstream(good(stream)) as b, serving(providers(a, b)) as gateway:
+            reply = await ask(gateway, asked(stream=stream, fallbacks=FALLBACK))
+            assert reply.attempts == [f"a/{MODEL} 529", f"b/{MODEL} 200"]
+
+    run(main())
+
+
+@streamed
 def test_max_retries_bounds_the_tries_of_a_failure_that_may_pass(stream: bool) -> None:
     async def main() -> None:
         async with Upstream(*[failing(529, SOON)] * 4) as a, serving(providers(a, max_retries=3)) as gateway:

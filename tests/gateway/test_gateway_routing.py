@@ -426,3 +426,33 @@ def test_an_alias_with_such_a_name_is_that_alias() -> None:
             assert a.seen[0].model == "claude-other"
 
     run(main())
+
+
+# Where files are
+
+
+def test_a_message_that_names_a_file_goes_to_the_key_that_files_are_kept_at() -> None:
+    file = {"type": "document", "source": {"type": "file", "file_id": "file_1"}}
+    messages = [{"role": "user", "content": [file]}]
+
+    async def main() -> None:
+        async with Upstream(*[answers()] * 9) as a:
+            keys = [{"name": f"k{number}", "value": f"sk-{number}", "weight": 1} for number in range(4)]
+            config = providers(a)
+            config["providers"]["a"]["keys"] = keys
+            async with serving(config) as gateway:
+                for number in range(8):
+                    await ask(gateway, asked(messages=messages), x_bf_session_id=f"session-{number}")
+                await ask(gateway, None, "/v1/files/file_1")
+        assert len({turn.key for turn in a.seen}) == 1
+
+    run(main())
+
+
+def test_a_name_beyond_ascii_can_be_read_in_headers() -> None:
+    async def main() -> None:
+        async with Upstream(answers()) as a, serving(providers(a)) as gateway:
+            reply = await ask(gateway, asked(model="modèle"))
+        assert reply.attempts == ["a/mod%C3%A8le 200"]
+
+    run(main())

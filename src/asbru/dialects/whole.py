@@ -164,7 +164,8 @@ def events(message: bytes) -> bytes:
     try:
         whole = _read_message(message)
         blocks: list[Json] = whole["content"]
-        usage: Json = whole["usage"]
+        # Some hosts count nothing; clients need both counts all the same.
+        usage: Json = {"input_tokens": 0, "output_tokens": 0, **(whole.get("usage") or {})}
         start = {**whole, "content": [], "stop_reason": None, "stop_sequence": None}
         start["usage"] = {**usage, "output_tokens": min(1, usage["output_tokens"])}
         out = [_event({"type": "message_start", "message": start})]

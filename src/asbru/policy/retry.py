@@ -44,6 +44,7 @@ class Outcome(NamedTuple):
     ``kind`` is ``status`` (an error response), ``stream_error`` (an error event in a stream with a 200; ``status`` is
     that of its type) or one of `_KINDS`.
     ``responded``: it broke after the answer had begun, so the provider has done work that a retry would repeat.
+    ``should_retry``: the provider did not say ``x-should-retry: false``, which closes the same key, not the others.
     ``about_model``: the provider's answer speaks of the model, so that the key may still serve others.
     ``of_model``: what the model wrote is at fault, so that nothing is counted against the provider.
     """
@@ -54,6 +55,7 @@ class Outcome(NamedTuple):
     own_key: bool = False
     responded: bool = False
     about_model: bool = False
+    should_retry: bool = True
     of_model: bool = False
 
 
@@ -170,7 +172,7 @@ def decide(
         return Decision("stop", 0.0, cool_s, row.counts)
     to_other_key = row.other_key and other_key
     to_next = row.next_candidate and next_candidate
-    if budget and not outcome.responded and retries_used < min(row.same_key, max_retries):
+    if budget and outcome.should_retry and not outcome.responded and retries_used < min(row.same_key, max_retries):
         delay_s = _delay_s(outcome, retries_used, rand) if row.backoff else 0.0
         longest_s = _MAX_BACKOFF_S * _JITTER[1] if to_other_key or to_next else MAX_WAIT_S
         if delay_s <= longest_s and delay_s < time_left_s:
