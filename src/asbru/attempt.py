@@ -308,14 +308,18 @@ async def _judge(call: Call, request: Request, answer: Answer, own: bool) -> Non
     if answer.status >= 300:
         await _refused(call, answer, own)
     if answer.translation is not None and request.message:
-        if request.stream and not content_type.startswith(b"application/json"):
+        is_json = content_type.startswith(b"application/json")
+        streamed = not is_json and (answer.translation.streams or content_type.startswith(b"text/event-stream"))
+        if request.stream and streamed:
             answer.say(EVENT_STREAM)
             await _until_content(call, answer, own)
         else:
+            if request.stream:
+                call.begin_heartbeat()
             answer.body = await response.read_all(MAX_MESSAGE_BYTES)
             answer.say([])
             try:
-                await _take_message(call, answer, streamed=False, stream=request.stream)
+                await _take_message(call, answer, streamed=streamed, stream=request.stream)
             except ProviderError as error:
                 raise _provider_error(answer, error, own) from None
         return

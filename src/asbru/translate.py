@@ -16,8 +16,8 @@ import msgspec
 
 from asbru.asked import Asked
 from asbru.call import Call, loss_text
-from asbru.dialects import bounds, by_url, messages, splice, sse
-from asbru.dialects.able import refuse_unable
+from asbru.dialects import bounds, by_url, messages, splice, sse, whole
+from asbru.dialects.able import refuse_unable, streams
 from asbru.dialects.by_url import Wanted
 from asbru.dialects.codec import Codec, Context, Decoder, Envelope, Fault, Sent, Unwrapper
 from asbru.dialects.losses import Losses, LossyError
@@ -60,17 +60,19 @@ class Refusal(NamedTuple):
 class Translation(ABC):
     """One candidate's request and the way back: translated, or in an envelope.
 
-    ``names_model``: the Message's ``model`` is what the provider calls the model that answered, not the client's name.
+    ``streams``: the provider was asked for a stream. ``names_model``: the Message's ``model`` is what the provider calls
+    the model that answered, not the client's name.
     """
 
     names_model = False
 
-    __slots__ = ("_request_id", "headers", "losses", "sent")
+    __slots__ = ("_request_id", "headers", "losses", "sent", "streams")
 
     def __init__(self, sent: Sent, losses: Losses, request_id: str, stream: bool) -> None:
         self._request_id = request_id
         self.sent = sent
         self.losses = losses
+        self.streams = stream
         accept = sent.accept or (b"text/event-stream" if stream else b"application/json")
         self.headers = b"content-type: application/json\r\naccept: %b\r\n%b" % (accept, sent.headers)
 
@@ -87,9 +89,18 @@ class Translation(ABC):
     def end(self) -> bytes:
         """The streamed answer has ended."""
 
+    def message(self, body: bytes, *, streamed: bool = False) -> bytes:
+        """A complete answer, whole or ``streamed``, -> a Message; raises `StreamError`."""
+        if not streamed:
+            return self._message(body)
+        try:
+            return whole.join(self.feed(body) + self.end())
+        except whole.JoinError as error:
+            raise StreamError(str(error)) from None
+
     @abstractmethod
-    def message(self, body: bytes) -> bytes:
-        """A whole answer -> a Message; raises `StreamError`."""
+    def _message(self, body: bytes) -> bytes:
+        """A whole answer -> a Message."""
 
     @abstractmethod
     def count(self, body: bytes) -> bytes:
@@ -147,7 +158,7 @@ class _Translated(Translation):
             self._decoder = self._codec.decoder(self._context)
         return self._decoder.end()
 
-    def message(self, body: bytes) -> bytes:
+    def _message(self, body: bytes) -> bytes:
         return self._codec.decode(body, self._context).message()
 
     def count(self, body: bytes) -> bytes:
@@ -179,7 +190,7 @@ class _Wrapped(Translation):
     def end(self) -> bytes:
         return b""  # whether the message was complete is seen in its events
 
-    def message(self, body: bytes) -> bytes:
+    def _message(self, body: bytes) -> bytes:
         return body
 
     def count(self, body: bytes) -> bytes:
@@ -208,7 +219,7 @@ def translation(call: Call, asked: Asked, upstream: Upstream, model: str, stream
         raise Unfetched(missing)
     if isinstance(codec, Envelope):
         return _Wrapped(codec, sent, losses, call.request_id, stream)
-    return _Translated(codec, context, sent, losses, call.request_id, stream)
+    return _Translated(codec, context, sent, losses, call.request_id, context.streams)
 
 
 def losses(call: Call, asked: Asked, upstream: Upstream, model: str) -> Losses:
@@ -260,6 +271,8 @@ def _sent(
         encode = codec.encode_count if count else codec.encode
         request = messages.parse(asked.translatable, call.gateway.config.server.limits, counting=count)
         refuse_unable(request, context)
+        if not count:
+            request.stream = context.streams = streams(request, context)
         missing: list[Wanted] = []
         if call.gateway.fetcher is not None:
             missing = by_url.carry(request, codec.unfetched(context), asked.fetched, losses)

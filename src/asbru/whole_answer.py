@@ -22,10 +22,11 @@ def message(
     ``streamed``: the provider sent events all the same. Raises `UpstreamError` and `StreamError`.
     """
     if translation is not None:
-        check(body)
-        body = translation.message(body)
+        if not streamed:
+            check(body)
+        body = translation.message(body, streamed=streamed)
     try:
-        if streamed:
+        if streamed and translation is None:
             body = whole.join(body)
         check(body)
         facts = message_facts(body)

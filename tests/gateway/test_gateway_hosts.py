@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests import grammar
 from tests.gateway.provider import Json, Play, Turn, Upstream, answers, streams
 from tests.gateway.support import Reply, ask, asked, provider, run, serving
 
@@ -135,5 +136,58 @@ def test_an_overflow_inside_a_stream_is_told_as_the_messages_api_does() -> None:
                 reply = await ask(gateway, asked("h/m", stream=True))
                 assert reply.error[:2] == (400, "invalid_request_error")
                 assert reply.json["error"]["message"] == "prompt is too long: 345516 tokens > 262144 maximum"
+
+    run(main())
+
+
+# Hosts that only stream, or only answer whole
+
+
+def test_a_large_answer_of_fireworks_is_streamed_and_joined() -> None:
+    async def main() -> None:
+        plays = [chunks({"content": "Hi"}, {"content": " there."}), answers(200, DONE_BODY)]
+        async with Upstream(*plays) as up:
+            async with serving(config(h=host(up, "fireworks"))) as gateway:
+                reply = await ask(gateway, asked("h/m", max_tokens=8192))
+                assert (reply.status, reply.value(b"content-type")) == (200, "application/json")
+                assert reply.json["content"] == [{"type": "text", "text": "Hi there."}]
+                small = await ask(gateway, asked("h/m", max_tokens=4096))
+                assert small.json["content"] == [{"type": "text", "text": "Hi."}]
+            large_body, small_body = map(body_of, up.seen)
+            assert large_body["stream"] is True
+            assert "stream" not in small_body
+
+    run(main())
+
+
+def test_a_joined_stream_that_breaks_is_no_answer() -> None:
+    cut = streams(b'data: {"choices":[{"index":0,"delta":{"content":"Hi"}}]}\n\n')
+
+    async def main() -> None:
+        async with Upstream(cut) as up, serving(config(h=host(up, "fireworks"))) as gateway:
+            reply = await ask(gateway, asked("h/m", max_tokens=8192))
+            assert reply.error[:2] == (502, "api_error")
+
+    run(main())
+
+
+def test_a_host_that_streams_no_tools_is_asked_for_all_of_it() -> None:
+    async def main() -> None:
+        async with Upstream(answers(200, DONE_BODY), chunks({"content": "Hi."})) as up:
+            async with serving(config(h=host(up, "vllm", quirks={"stream_tools": False}))) as gateway:
+                reply = await ask(gateway, asked("h/m", stream=True, tools=[TOOL]))
+                assert grammar.check(reply.body, error=False).message["content"] == [{"type": "text", "text": "Hi."}]
+                plain = await ask(gateway, asked("h/m", stream=True))
+                assert grammar.check(plain.body, error=False).message["content"] == [{"type": "text", "text": "Hi."}]
+            assert ["stream" in body_of(turn) for turn in up.seen] == [False, True]
+
+    run(main())
+
+
+def test_a_stream_that_was_not_asked_for_is_joined() -> None:
+    async def main() -> None:
+        async with Upstream(chunks({"content": "Hi."})) as up, serving(config(h=host(up, "vllm"))) as gateway:
+            reply = await ask(gateway, asked("h/m"))
+            assert reply.json["content"] == [{"type": "text", "text": "Hi."}]
 
     run(main())

@@ -155,6 +155,8 @@ class Context(msgspec.Struct, kw_only=True):
     """Name of a document sent upstream -> the client's title, where names have rules. Set while encoding."""
     structured_tool: str | None = None
     """The forced tool that stands for structured output: its input is the answer's text. Set while encoding."""
+    streams: bool = False
+    """The provider is asked for a stream, whatever the client asked for."""
     max_output_tokens: int = 0
     """The limit that was sent. Set while encoding, where an answer is held against it."""
     stop_sequences: Sequence[str] = ()
