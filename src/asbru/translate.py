@@ -60,8 +60,8 @@ class Refusal(NamedTuple):
 class Translation(ABC):
     """One candidate's request and the way back: translated, or in an envelope.
 
-    ``streams``: the provider was asked for a stream. ``names_model``: the Message's ``model`` is what the provider calls
-    the model that answered, not the client's name.
+    ``streams``: the provider was asked for a stream. ``names_model``: the Message's ``model`` is what the provider
+    calls the model that answered, not the client's name.
     """
 
     names_model = False

@@ -17,7 +17,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from asbru.dialects import json_schema, json_text
+from asbru.dialects import json_schema, json_text, schema_fit
 from asbru.dialects.by_url import Kind
 from asbru.dialects.codec import Context, Model
 from asbru.dialects.losses import Losses, LossyError
@@ -118,19 +118,21 @@ def structured(request: Request, context: Context, losses: Losses, tools: Collec
     if output is None or output.format is None:
         return None
     schema, quirks, facts = output.format.schema, context.quirks, context.facts
-    an_object = schema.get("type") == "object"
+    an_object = schema.get("type") == "object" or "$ref" in schema
+    fitted = schema_fit.fit(schema if an_object else None)
     deepest = quirks.max_schema_depth
     if (
         quirks.json_schema
         and facts.structured_output is not False
         and an_object
         and (quirks.json_schema_with_tools or not tools)
-        and (deepest is None or json_schema.depth(schema) <= deepest)
+        and (deepest is None or json_schema.depth(fitted.schema) <= deepest)
     ):
-        strict = json_schema.is_strict(schema)
-        if not strict:
-            losses.note("approximated", "output_config.format", "not strict: strict mode has no words for this schema")
-        return Structured("schema", OUTPUT_NAME, schema, strict)
+        if fitted.strict is not None and fitted.lost is None:
+            return Structured("schema", OUTPUT_NAME, fitted.strict, strict=True)
+        why = fitted.lost or "not strict: strict mode has no words for this schema"
+        losses.note("approximated", "output_config.format", why)
+        return Structured("schema", OUTPUT_NAME, fitted.strict or fitted.schema, strict=fitted.strict is not None)
     choice = request.tool_choice.type if request.tool_choice is not None else "auto"
     if an_object and quirks.tool_choice_required and facts.tools is not False and choice in ("auto", "any"):
         losses.note("emulated", "output_config.format", "a tool that must be called")
@@ -138,10 +140,39 @@ def structured(request: Request, context: Context, losses: Losses, tools: Collec
         while name in tools:
             name += "_"
         context.structured_tool = name
-        return Structured("tool", name, json_schema.object_schema(schema))
+        return Structured("tool", name, fitted.schema)
     losses.note("emulated", "output_config.format", "an instruction")
     request.system = [*request.system, Text(text=_INSTRUCTION + json_text.encode(schema).decode())]
     return None
+
+
+class Function(NamedTuple):
+    """A custom tool as a host takes it."""
+
+    parameters: Json
+    strict: bool
+
+
+def functions(request: Request, context: Context, losses: Losses) -> dict[str, Function]:
+    """Name -> function, of the custom tools. Where a host takes no mixture, tools are strict only all together."""
+    fitted = {}
+    for index, tool in enumerate(request.tools):
+        if tool.is_custom:
+            fitted[tool.name] = found = schema_fit.fit(tool.input_schema)
+            if found.lost is not None:
+                losses.note("approximated", "tools.custom", found.lost, f"tools.{index}")
+    wanted = {tool.name for tool in request.tools if tool.is_custom and tool.strict}
+    can = {name for name in wanted if context.quirks.strict_tools and fitted[name].strict is not None}
+    if not context.quirks.mixed_strict and len(can) < len(fitted):
+        can = set()
+    for index, tool in enumerate(request.tools):
+        if tool.name in wanted - can:
+            why = "not strict: the schema has no strict form, or the host does not take it beside the others"
+            losses.note("approximated", "tools.strict", why, f"tools.{index}")
+    return {
+        name: Function(each.strict if name in can and each.strict is not None else each.schema, name in can)
+        for name, each in fitted.items()
+    }
 
 
 # Reasoning and sampling

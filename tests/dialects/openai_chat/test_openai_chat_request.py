@@ -386,3 +386,51 @@ def test_the_tool_that_stands_for_structured_output_is_forced_without_thinking_t
     body, losses, _ = encode(asked, quirks, {"reasoning": True})
     assert body["thinking"] == {"type": "disabled"}
     assert losses.header() == "emulated: output_config.format"
+
+
+# Schemas
+
+
+def test_strict_tools_are_strict_together_or_not_at_all_where_a_host_takes_no_mixture() -> None:
+    tools = [{**TOOL, "strict": True, "input_schema": SCHEMA}, {**TOOL, "name": "other"}]
+    quirks = {"strict_tools": True}
+    body, losses, _ = encode({"tools": tools}, quirks)
+    assert ["strict" in tool["function"] for tool in body["tools"]] == [False, False]
+    assert losses.header() == "approximated: tools.0"
+    body, losses, _ = encode({"tools": tools}, {**quirks, "mixed_strict": True})
+    assert ["strict" in tool["function"] for tool in body["tools"]] == [True, False]
+    assert losses.header() == "none"
+    body, losses, _ = encode({"tools": tools[:1]}, quirks)
+    assert (body["tools"][0]["function"]["strict"], losses.header()) == (True, "none")
+
+
+def test_words_beside_a_reference_are_taken_by_strict_mode() -> None:
+    chart = {
+        "type": "object",
+        "properties": {"a": {"type": "string"}},
+        "required": ["a"],
+        "additionalProperties": False,
+    }
+    schema = {
+        "type": "object",
+        "additionalProperties": False,
+        "required": ["lead"],
+        "properties": {"lead": {"$ref": "#/$defs/Chart", "description": "The main chart"}},
+        "$defs": {"Chart": chart},
+    }
+    lead = {"anyOf": [{"$ref": "#/$defs/Chart"}], "description": "The main chart"}
+    body, losses, _ = encode({"output_config": {"format": {"type": "json_schema", "schema": schema}}})
+    found = body["response_format"]["json_schema"]
+    assert (found["schema"]["properties"]["lead"], found["strict"]) == (lead, True)
+    assert losses.header() == "none"
+    tool = {**TOOL, "strict": True, "input_schema": schema}
+    body, losses, _ = encode({"tools": [tool]}, {"strict_tools": True})
+    assert body["tools"][0]["function"]["parameters"]["properties"]["lead"] == lead
+    assert losses.header() == "none"
+
+
+def test_a_choice_at_the_root_is_one_object_at_every_host() -> None:
+    schema = {"type": "object", "properties": {"id": {"type": "string"}}, "anyOf": [{"required": ["id"]}]}
+    body, losses, _ = encode({"tools": [{**TOOL, "input_schema": schema}]})
+    assert "anyOf" not in body["tools"][0]["function"]["parameters"]
+    assert losses.header() == "approximated: tools.0"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from asbru.dialects import json_schema, json_text
+from asbru.dialects import json_text
 from asbru.dialects import openai_common as common
 from asbru.dialects.codec import Context, Sent
 from asbru.dialects.losses import Losses, LossyError
@@ -68,9 +68,10 @@ def _refuse(request: Request, context: Context) -> None:
 def _tools(request: Request, context: Context, losses: Losses, body: Json) -> None:
     quirks = context.quirks
     tools: list[Json] = []
+    functions = common.functions(request, context, losses)
     for index, tool in enumerate(request.tools):
         if tool.is_custom:
-            tools.append(_function(tool, context, losses, f"tools.{index}"))
+            tools.append(_function(tool, functions[tool.name], losses, f"tools.{index}"))
         else:
             body["web_search_options"] = _web_search(tool)
     choice = request.tool_choice
@@ -102,19 +103,16 @@ def _named(name: str | None) -> Json:
     return {"type": "function", "function": {"name": name}}
 
 
-def _function(tool: Tool, context: Context, losses: Losses, path: str) -> Json:
+def _function(tool: Tool, found: common.Function, losses: Losses, path: str) -> Json:
     function: Json = {"name": tool.name}
     if tool.description:
         function["description"] = tool.description
-    function["parameters"] = json_schema.object_schema(tool.input_schema)
+    function["parameters"] = found.parameters
     if tool.cache_control is not None:
         # Met already, unless the host takes breakpoints: those are on parts of messages only.
         losses.note("approximated", "cache_control", "none on a tool; the next one covers it", f"{path}.cache_control")
-    if tool.strict:
-        if context.quirks.strict_tools and json_schema.is_strict(function["parameters"]):
-            function["strict"] = True
-        else:
-            losses.note("approximated", "tools.strict", "not strict: a property is optional, or the host is not", path)
+    if found.strict:
+        function["strict"] = True
     return {"type": "function", "function": function}
 
 

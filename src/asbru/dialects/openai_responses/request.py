@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
-from asbru.dialects import json_schema
 from asbru.dialects import openai_common as common
 from asbru.dialects.codec import Context, Sent
 from asbru.dialects.json_text import encode as to_json
@@ -106,7 +106,8 @@ def _reasoning(request: Request, context: Context, losses: Losses) -> Json:
 def _tools(request: Request, context: Context, losses: Losses, structured: common.Structured | None) -> Json:
     """``tools``, ``tool_choice`` and ``parallel_tool_calls``, as far as there are any."""
     quirks, choice = context.quirks, request.tool_choice
-    tools = [_tool(tool, index, context, losses) for index, tool in enumerate(request.tools) if _is_sent(tool)]
+    functions = common.functions(request, context, losses)
+    tools = [_tool(tool, index, functions, losses) for index, tool in enumerate(request.tools) if _is_sent(tool)]
     tools += hosted.mcp_servers(request)
     found: Json = {"tools": tools} if tools else {}
     if structured is not None and structured.way == "tool":
@@ -129,25 +130,19 @@ def _is_sent(tool: Tool) -> bool:
     return tool.type != "mcp_toolset"
 
 
-def _tool(tool: Tool, index: int, context: Context, losses: Losses) -> Json:
+def _tool(tool: Tool, index: int, functions: Mapping[str, common.Function], losses: Losses) -> Json:
     path = f"tools.{index}"
     if server_tool_field(tool) == "tools.web_search":
         return hosted.web_search(tool, path, losses)
-    schema = json_schema.object_schema(tool.input_schema)
-    if not json_schema.is_flat(schema):
-        losses.note("approximated", "tools.custom", "one object with the properties of every choice", path)
-        schema = json_schema.flattened(schema)
-    strict = bool(tool.strict) and context.quirks.strict_tools and json_schema.is_strict(schema)
-    if tool.strict and not strict:
-        losses.note("approximated", "tools.strict", "not strict: a property is optional, or the host is not", path)
+    function = functions[tool.name]
     if tool.cache_control is not None:
         # Met already, unless the host takes breakpoints: those are on parts of messages only.
         losses.note("approximated", "cache_control", "none on a tool; the next one covers it", f"{path}.cache_control")
     found: Json = {"type": "function", "name": tool.name}
     if tool.description:
         found["description"] = tool.description
-    found["parameters"] = schema
-    found["strict"] = strict  # left out it means true, and the schema is rewritten
+    found["parameters"] = function.parameters
+    found["strict"] = function.strict  # left out it means true, and the schema is rewritten
     return found
 
 

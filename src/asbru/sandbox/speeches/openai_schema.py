@@ -6,6 +6,7 @@ properties and requires all it has. Others only have to be of an object, with ar
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 
 from asbru.sandbox.answers import ApiError
@@ -25,6 +26,8 @@ _UNKNOWN = (
 """What strict schemas have no words for."""
 _NOT_AT_THE_ROOT = ("oneOf", "anyOf", "allOf", "enum", "not")
 _FORMATS = ("date-time", "time", "date", "duration", "email", "hostname", "ipv4", "ipv6", "uuid")
+
+_LOOKS_AROUND = re.compile(r"\(\?<?[=!]")
 
 Path = tuple[str, ...]
 Schema = Mapping[str, object]
@@ -61,6 +64,11 @@ def _strict(node: Schema) -> str | None:
         return f"'{unknown}' is not permitted."
     if "format" in node and node["format"] not in _FORMATS:
         return f"'{node['format']}' is not a valid format."
+    beside = sorted(node.keys() - {"$ref"})
+    if "$ref" in node and beside:
+        return f"$ref cannot have keywords {set(beside)}."
+    if _LOOKS_AROUND.search(str(node.get("pattern", ""))) is not None:
+        return "regex lookarounds are not supported in 'pattern'."
     kinds = node.get("type")
     if "object" not in (kinds if isinstance(kinds, list) else [kinds]):
         return (
