@@ -17,7 +17,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from asbru.dialects import json_schema, json_text, schema_fit
+from asbru.dialects import json_schema, json_text, schema_fit, thinking_room
 from asbru.dialects.by_url import Kind
 from asbru.dialects.codec import Context, Model
 from asbru.dialects.losses import Losses, LossyError
@@ -218,6 +218,15 @@ def no_effort(context: Context) -> str | None:
     if not context.quirks.reasoning_effort:
         return "the host has no field for it"
     return None if context.facts.efforts else "which levels the model takes is not known"
+
+
+def most_tokens(request: Request, context: Context, losses: Losses, body: Json) -> int:
+    """The limit of the answer, with room for thinking that nobody asked for; after the body's words about it."""
+    said = body.get("reasoning")
+    effort = body.get("reasoning_effort") or (said.get("effort") if isinstance(said, dict) else None)
+    is_off = effort == "none" or body.get("thinking") == {"type": "disabled"}
+    thinks = context.facts.reasoning is True and not context.wants_thinking and not is_off
+    return thinking_room.most_tokens(request, context, thinking_room.room(request) if thinks else 0, losses)
 
 
 def effort_by_budget(budget: int, steps: Sequence[tuple[int, str]]) -> str:

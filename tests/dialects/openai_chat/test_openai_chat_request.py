@@ -191,7 +191,7 @@ LOOSE: Json = {"tools": [{"type": "function", "function": {"name": "look", "para
     ],
 )
 def test_a_field_on_this_host(asked: Json, quirks: Json, facts: Json, fields: Json, header: str) -> None:
-    body, losses, _ = encode(asked, quirks, facts)
+    body, losses, _ = encode({"max_tokens": 8192, **asked}, quirks, facts)
     assert {
         name: value for name, value in body.items() if name not in ("model", "messages", "max_completion_tokens")
     } == fields
@@ -367,7 +367,7 @@ def test_a_count_is_not_this_dialects_to_give() -> None:
 def test_a_forced_tool_switches_thinking_off_where_both_do_not_go(choice: Json) -> None:
     quirks = {"forced_choice_thinks": False, "thinking_switch": True}
     facts = {"reasoning": True, "efforts": ("low", "high")}
-    asked = {"tools": [TOOL], "tool_choice": choice}
+    asked = {"tools": [TOOL], "tool_choice": choice, "max_tokens": 8192}
     body, losses, _ = encode(asked, quirks, facts)
     assert body["thinking"] == {"type": "disabled"}
     assert body["tool_choice"] != "auto"
@@ -434,3 +434,23 @@ def test_a_choice_at_the_root_is_one_object_at_every_host() -> None:
     body, losses, _ = encode({"tools": [{**TOOL, "input_schema": schema}]})
     assert "anyOf" not in body["tools"][0]["function"]["parameters"]
     assert losses.header() == "approximated: tools.0"
+
+
+# Room for thinking that nobody asked for
+
+
+@pytest.mark.parametrize(
+    ("asked", "facts", "most", "header"),
+    [
+        ({}, {"reasoning": True}, 8492, "approximated: max_tokens"),
+        ({}, {"reasoning": True, "max_output_tokens": 5000}, 5000, "approximated: max_tokens"),
+        ({"max_tokens": 8192}, {"reasoning": True}, 8192, "none"),
+        ({}, {}, 300, "none"),
+        ({}, {"reasoning": False}, 300, "none"),
+        (ADAPTIVE, {"reasoning": True}, 300, "none"),
+        (OFF, {"reasoning": True, "efforts": ("none", "low")}, 300, "none"),
+    ],
+)
+def test_thinking_that_nobody_asked_for_has_room(asked: Json, facts: Json, most: int, header: str) -> None:
+    body, losses, _ = encode({"max_tokens": 300, **asked}, {}, facts)
+    assert (body["max_completion_tokens"], losses.header()) == (most, header)

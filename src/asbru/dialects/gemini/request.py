@@ -16,6 +16,7 @@ from asbru.dialects.losses import Losses
 from asbru.dialects.messages import Request, Tool, ToolChoice
 from asbru.dialects.prepare import prepare
 from asbru.dialects.stopping import divide
+from asbru.dialects.thinking_room import ROOM_TOKENS, most_tokens
 
 Json = dict[str, Any]
 
@@ -41,7 +42,7 @@ def encode(request: Request, context: Context, losses: Losses) -> Sent:
 
 def encode_count(request: Request, context: Context, losses: Losses) -> Sent:
     """``countTokens``: the conversation with its system prompt and tools."""
-    request.max_tokens = min(thinking.ROOM_TOKENS, context.facts.max_output_tokens or thinking.ROOM_TOKENS)
+    request.max_tokens = min(ROOM_TOKENS, context.facts.max_output_tokens or ROOM_TOKENS)
     body = _body(request, context, losses)
     body = {name: body[name] for name in ("contents", "systemInstruction", "tools") if name in body}
     if not context.quirks.vertex:
@@ -66,7 +67,7 @@ def _body(request: Request, context: Context, losses: Losses) -> Json:
     system = [block.text for block in request.system]
     generation = _sampling(request, context, losses)
     plan = thinking.plan(request, context, losses)
-    generation["maxOutputTokens"] = _most_tokens(request, context, plan.room_tokens, losses)
+    generation["maxOutputTokens"] = most_tokens(request, context, plan.room_tokens, losses)
     if plan.config:
         generation["thinkingConfig"] = plan.config
     native, watched = divide(request.stop_sequences, context.quirks.max_stop_sequences, losses)
@@ -103,16 +104,6 @@ def _sampling(request: Request, context: Context, losses: Losses) -> Json:
             else:
                 found[name] = value
     return found
-
-
-def _most_tokens(request: Request, context: Context, room_tokens: int, losses: Losses) -> int:
-    """``maxOutputTokens``, in which thinking counts: with room for that which cannot be switched off."""
-    most = request.max_tokens
-    limit = context.facts.max_output_tokens
-    raised = most + room_tokens if limit is None else min(most + room_tokens, max(limit, most))
-    if raised != most:
-        losses.note("approximated", "max_tokens", f"{raised}, because thinking counts in it and cannot be switched off")
-    return raised
 
 
 def _service_tier(request: Request, context: Context) -> str | None:

@@ -12,6 +12,7 @@ from asbru.dialects.codec import Context, Model
 from asbru.dialects.gemini.family import generation, is_gemini_3
 from asbru.dialects.losses import Losses
 from asbru.dialects.messages import Request
+from asbru.dialects.thinking_room import room
 
 Json = dict[str, Any]
 
@@ -23,9 +24,6 @@ _BUDGET_BY_EFFORT = {"low": 1024, "medium": 8192, "high": 24_576, "xhigh": 32_76
 """As Google's own OpenAI-compatible endpoint has it (ai.google.dev/gemini-api/docs/openai), and on."""
 _BUDGETS_2_5 = (("flash-lite", 512, 24_576), ("flash", 1, 24_576), ("pro", 128, 32_768))
 """Least and most of Gemini 2.5, by what is in the name."""
-
-ROOM_TOKENS = 8192
-"""For thinking that was not asked for and cannot be switched off, where `max_tokens` leaves little."""
 
 
 class Plan(NamedTuple):
@@ -56,13 +54,9 @@ def plan(request: Request, context: Context, losses: Losses) -> Plan:
     config = by(wanted, budget, context, losses)
     if asked is None:
         thinks = "flash-lite" not in model or bool(config)  # 2.5 Flash-Lite thinks only when told to
-        return Plan(config, _room(request) if thinks else 0)
+        return Plan(config, room(request) if thinks else 0)
     # In the Messages API too, thinking that was asked for counts in `max_tokens`: no room to be made.
     return Plan({**config, "includeThoughts": True} if context.show_thinking else config)
-
-
-def _room(request: Request) -> int:
-    return ROOM_TOKENS if request.max_tokens < ROOM_TOKENS else 0
 
 
 def _least(request: Request, context: Context, losses: Losses) -> Plan:
@@ -73,7 +67,7 @@ def _least(request: Request, context: Context, losses: Losses) -> Plan:
         losses.meet("thinking.disabled")
         return Plan({"thinkingBudget": 128}, 128)
     losses.meet("thinking.disabled")
-    return Plan({"thinkingLevel": (_levels(context.facts) or _CERTAIN_LEVELS)[0].upper()}, _room(request))
+    return Plan({"thinkingLevel": (_levels(context.facts) or _CERTAIN_LEVELS)[0].upper()}, room(request))
 
 
 def _levels(facts: Model) -> tuple[str, ...]:

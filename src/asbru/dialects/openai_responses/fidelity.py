@@ -7,7 +7,10 @@ from __future__ import annotations
 from asbru.dialects.losses import Fidelity, Row
 
 FIDELITY: Fidelity = {
-    "max_tokens": Row("exact", "`max_output_tokens`, 16 at least; lowered to what the model gives"),
+    "max_tokens": Row(
+        "exact",
+        "`max_output_tokens`, 16 at least; lowered to what the model gives, raised for unasked thinking",
+    ),
     "max_tokens.0": Row("refused", "A request without output is not supported for this model"),
     "system": Row("exact", "`instructions`, its blocks joined by blank lines"),
     "system.billing_header": Row("exact", "removed, as Anthropic itself does"),
