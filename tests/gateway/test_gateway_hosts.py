@@ -191,3 +191,42 @@ def test_a_stream_that_was_not_asked_for_is_joined() -> None:
             assert reply.json["content"] == [{"type": "text", "text": "Hi."}]
 
     run(main())
+
+
+LLAMA = "us.meta.llama4-maverick-17b-instruct-v1:0"
+CONVERSED: Json = {
+    "output": {"message": {"role": "assistant", "content": [{"text": "Hi."}]}},
+    "stopReason": "end_turn",
+    "usage": {"inputTokens": 3, "outputTokens": 2, "totalTokens": 5},
+}
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("choice", [{"type": "any"}, {"type": "tool", "name": "look"}])
+def test_llama_on_bedrock_chooses_by_itself_and_answers_whole(choice: Json, stream: bool) -> None:
+    async def main() -> None:
+        async with Upstream(answers(200, json.dumps(CONVERSED).encode())) as up:
+            bedrock = host(up, "bedrock", "bedrock-converse", region="us-east-1")
+            async with serving(config(h=bedrock)) as gateway:
+                reply = await ask(gateway, asked(f"h/{LLAMA}", tools=[TOOL], tool_choice=choice, stream=stream))
+                assert reply.status == 200, reply.body
+                said = grammar.check(reply.body, error=False).message if stream else reply.json
+                assert said["content"] == [{"type": "text", "text": "Hi."}]
+                assert reply.value(b"x-asbru-loss") == "dropped: tool_choice"
+            assert "toolChoice" not in body_of(up.seen[0])["toolConfig"]
+            assert up.seen[0].head.split(b" ")[1].endswith(b"/converse")
+
+    run(main())
+
+
+def test_structured_output_of_llama_on_bedrock_is_an_instruction() -> None:
+    async def main() -> None:
+        async with Upstream(answers(200, json.dumps(CONVERSED).encode())) as up:
+            bedrock = host(up, "bedrock", "bedrock-converse", region="us-east-1")
+            output = {"format": {"type": "json_schema", "schema": {"type": "object", "properties": {}}}}
+            async with serving(config(h=bedrock)) as gateway:
+                reply = await ask(gateway, asked(f"h/{LLAMA}", output_config=output))
+                assert reply.value(b"x-asbru-loss") == "emulated: output_config.format"
+            assert body_of(up.seen[0]).keys() & {"toolConfig", "outputConfig"} == set()
+
+    run(main())
