@@ -220,12 +220,11 @@ def no_effort(context: Context) -> str | None:
     return None if context.facts.efforts else "which levels the model takes is not known"
 
 
-def most_tokens(request: Request, context: Context, losses: Losses, body: Json) -> int:
-    """The limit of the answer, with room for thinking that nobody asked for; after the body's words about it."""
-    said = body.get("reasoning")
-    effort = body.get("reasoning_effort") or (said.get("effort") if isinstance(said, dict) else None)
-    is_off = effort == "none" or body.get("thinking") == {"type": "disabled"}
-    thinks = context.facts.reasoning is True and not context.wants_thinking and not is_off
+def most_tokens(request: Request, context: Context, losses: Losses) -> int:
+    """The limit of the answer, with room for thinking that nobody asked for, of a model that cannot do without."""
+    quirks, facts = context.quirks, context.facts
+    can_be_off = "none" in facts.efforts or quirks.thinking_switch or quirks.reasoning_object
+    thinks = facts.reasoning is True and not context.wants_thinking and not can_be_off
     return thinking_room.most_tokens(request, context, thinking_room.room(request) if thinks else 0, losses)
 
 

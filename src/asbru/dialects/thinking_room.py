@@ -2,7 +2,7 @@
 
 Providers count thinking in the limit of an answer. A client that asks for 300 tokens and no thinking would get an empty
 answer from a model that thinks all the same. So where a model thinks though the request does not ask for it, and that
-is not switched off, a limit below `ROOM_TOKENS` is raised by as much, up to what the model gives, and named as a loss.
+cannot be switched off, a limit below `ROOM_TOKENS` is raised by as much, up to what the model gives, and named.
 Thinking that was asked for counts in ``max_tokens`` in the Messages API too.
 """
 

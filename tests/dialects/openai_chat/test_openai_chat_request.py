@@ -449,6 +449,7 @@ def test_a_choice_at_the_root_is_one_object_at_every_host() -> None:
         ({}, {"reasoning": False}, 300, "none"),
         (ADAPTIVE, {"reasoning": True}, 300, "none"),
         (OFF, {"reasoning": True, "efforts": ("none", "low")}, 300, "none"),
+        ({}, {"reasoning": True, "efforts": ("none", "low")}, 300, "none"),
     ],
 )
 def test_thinking_that_nobody_asked_for_has_room(asked: Json, facts: Json, most: int, header: str) -> None:

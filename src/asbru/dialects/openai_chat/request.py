@@ -39,7 +39,7 @@ def encode(request: Request, context: Context, losses: Losses) -> Sent:
         losses.note("approximated", "tool_choice", "the host forces no tool while the model thinks, as it always does")
         body["tool_choice"] = "auto"
     body |= off or reasoning(request, context, losses)
-    body[context.quirks.max_tokens_field] = common.most_tokens(request, context, losses, body)
+    body[context.quirks.max_tokens_field] = common.most_tokens(request, context, losses)
     body |= hosts_own
     if request.stream:
         body["stream"] = True

@@ -29,7 +29,7 @@ def encode(request: Request, context: Context, losses: Losses) -> Sent:
     """See `Codec.encode`."""
     hosts_own = common.identity(request, context, losses) | common.service_tier(request, context, losses)
     body = _prompt(request, context, losses)
-    most = common.most_tokens(request, context, losses, body)
+    most = common.most_tokens(request, context, losses)
     body["max_output_tokens"] = context.max_output_tokens = max(most, _LEAST_TOKENS)
     if most < _LEAST_TOKENS:
         losses.note("approximated", "max_tokens", f"{_LEAST_TOKENS} is the least that the provider takes")
