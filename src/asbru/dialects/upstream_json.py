@@ -12,11 +12,12 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Collection
 from typing import Any, Generic, TypeVar
 
 import msgspec
 
-from asbru.dialects import bounds
+from asbru.dialects import bounds, json_text
 from asbru.limits import Limits
 
 T = TypeVar("T")
@@ -41,13 +42,17 @@ class Reader(Generic[T]):
     """Decodes documents of one type; use it as ``msgspec.json.Decoder(type).decode``. Raises what `INVALID` names.
 
     ``in_pieces`` False: no field is a piece of a longer text, so no half is kept. ``max_values`` refuses a document of
-    more JSON values, for those that are worked on in a turn of the event loop.
+    more JSON values, for those that are worked on in a turn of the event loop. ``raw`` names the fields that the type
+    has as `msgspec.Raw`.
     """
 
-    __slots__ = ("_decode", "_limits", "_pieces", "_type")
+    __slots__ = ("_decode", "_limits", "_pieces", "_raw", "_type")
 
-    def __init__(self, type: type[T], *, in_pieces: bool = True, max_values: int | None = None) -> None:
+    def __init__(
+        self, type: type[T], *, in_pieces: bool = True, max_values: int | None = None, raw: Collection[str] = ()
+    ) -> None:
         self._type = type
+        self._raw = frozenset(raw)
         self._limits = None if max_values is None else Limits(max_values=max_values)
         self._pieces = _PIECES if in_pieces else frozenset[str]()
         self._decode = msgspec.json.Decoder(type).decode
@@ -78,14 +83,17 @@ class Reader(Generic[T]):
             raise
         except ValueError:  # of JSON, or of an integer with thousands of digits
             raise error from None
-        return msgspec.convert(_without_halves(value, None, self._pieces), self._type)
+        return msgspec.convert(_without_halves(value, None, self._pieces, self._raw), self._type)
 
 
 read_any: Reader[Any] = Reader(Any)
 """Any JSON value."""
 
 
-def _without_halves(value: Any, name: str | None, pieces: frozenset[str]) -> Any:
+_NONE: frozenset[str] = frozenset()
+
+
+def _without_halves(value: Any, name: str | None, pieces: frozenset[str], raw: frozenset[str] = _NONE) -> Any:
     if isinstance(value, str):
         if _halves.search(value) is None:
             return value
@@ -97,9 +105,11 @@ def _without_halves(value: Any, name: str | None, pieces: frozenset[str]) -> Any
                 last, value = value[-1], value[:-1]
         return first + join_halves(value) + last
     if isinstance(value, list):
-        return [_without_halves(each, name, pieces) for each in value]
+        return [_without_halves(each, name, pieces, raw) for each in value]
     if isinstance(value, dict):
-        return {join_halves(key): _without_halves(each, key, pieces) for key, each in value.items()}
+        if name in raw:
+            return msgspec.Raw(json_text.encode(_without_halves(value, None, _NONE)))
+        return {join_halves(key): _without_halves(each, key, pieces, raw) for key, each in value.items()}
     return value
 
 

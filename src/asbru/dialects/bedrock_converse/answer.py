@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import hashlib
-import re
 from typing import Any
 
 import msgspec
@@ -39,7 +37,6 @@ _STOP_REASONS: dict[str, StopReason] = {
 }
 _REFUSED: Json = {"type": "refusal", "category": None, "explanation": None}
 _TIERS = {"default": "standard", "flex": "standard", "priority": "priority", "reserved": "priority"}
-_plain_id = re.compile(r"[a-zA-Z0-9_-]{1,64}").fullmatch
 
 
 def decode_count(body: bytes) -> int:
@@ -107,7 +104,9 @@ class Answer:
         elif tool.name == self._context.structured_tool:
             self._kind = "structured"
         else:
-            self.stream.tool(index, _tool_id(tool.id or ""), self._context.tool_names.get(tool.name, tool.name))
+            self.stream.tool(
+                index, self._context.client_tool_id(tool.id or ""), self._context.tool_names.get(tool.name, tool.name)
+            )
 
     def skip(self, index: int) -> None:
         """A block that the Messages API has no words for begins."""
@@ -255,13 +254,6 @@ def _text(raw: msgspec.Raw) -> str:
 
 def _number(value: object) -> int:
     return value if type(value) is int and 0 <= value <= _MAX_COUNT else 0
-
-
-def _tool_id(tool_id: str) -> str:
-    """An id that Anthropic's clients may send back; the same for the same."""
-    if not tool_id or _plain_id(tool_id):
-        return tool_id
-    return f"toolu_{hashlib.sha256(tool_id.encode()).hexdigest()[:24]}"
 
 
 class FrameDecoder:

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from asbru.dialects.message_stream import StreamError
+from asbru.dialects.upstream_json import INVALID, Reader
 
 Json = dict[str, Any]
 
@@ -128,20 +129,20 @@ class Count(msgspec.Struct):
     tokens: int = msgspec.field(name="inputTokens")
 
 
-block_delta = msgspec.json.Decoder(BlockDelta)
-block_start = msgspec.json.Decoder(BlockStart)
-block_stop = msgspec.json.Decoder(BlockStop)
-stop = msgspec.json.Decoder(Stop)
-metadata = msgspec.json.Decoder(Metadata)
-whole = msgspec.json.Decoder(Whole)
-count = msgspec.json.Decoder(Count)
+block_delta = Reader(BlockDelta)
+block_start = Reader(BlockStart, raw=("input",))
+block_stop = Reader(BlockStop)
+stop = Reader(Stop)
+metadata = Reader(Metadata)
+whole = Reader(Whole, raw=("input",))
+count = Reader(Count)
 
 T = TypeVar("T")
 
 
-def read(decoder: msgspec.json.Decoder[T], data: bytes) -> T:
+def read(decoder: Reader[T], data: bytes) -> T:
     """The struct that ``data`` is; raises `StreamError`."""
     try:
-        return decoder.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return decoder(data)
+    except INVALID:
         raise StreamError("Bedrock's answer cannot be read") from None

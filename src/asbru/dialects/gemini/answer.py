@@ -16,16 +16,20 @@ from asbru.dialects import faults, json_text, sse
 from asbru.dialects.codec import Context
 from asbru.dialects.gemini import errors, grounding, state
 from asbru.dialects.gemini.wire import Answer, FunctionCall, Grounding, Part, TokenCount, UsageMetadata
-from asbru.dialects.message_stream import MessageStream, StreamError
+from asbru.dialects.message_stream import MessageStream, ProviderError, StreamError
 from asbru.dialects.messages import StopReason
-from asbru.dialects.names import id_mapper
 from asbru.dialects.upstream_json import MAX_EVENT_VALUES, Reader
 
 Json = dict[str, Any]
 
-_answer = msgspec.json.Decoder(Answer).decode
-_event = Reader(Answer, max_values=MAX_EVENT_VALUES)
+_answer = Reader(Answer, raw=("args",))
+_event = Reader(Answer, max_values=MAX_EVENT_VALUES, raw=("args",))
 _token_count = msgspec.json.Decoder(TokenCount).decode
+_OF_MODEL = frozenset(
+    {"MALFORMED_FUNCTION_CALL", "UNEXPECTED_TOOL_CALL", "TOO_MANY_TOOL_CALLS", "MALFORMED_RESPONSE"}
+    | {"MISSING_THOUGHT_SIGNATURE"}
+)
+"""Why it stopped, where what the model wrote is at fault."""
 _NOT_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 _STOPS: dict[str, StopReason] = {
@@ -64,12 +68,11 @@ _TIERS = {
 class _Teller:
     """Says one answer's parts to a stream."""
 
-    __slots__ = ("_context", "_grounding", "_in_text", "_late", "_thinking", "_tool_id", "_tools", "stream")
+    __slots__ = ("_context", "_grounding", "_in_text", "_late", "_thinking", "_tools", "stream")
 
     def __init__(self, context: Context) -> None:
         self.stream = context.new_stream()
         self._context = context
-        self._tool_id = id_mapper(context.quirks.tool_id_pattern)
         self._tools = 0
         # What was said last: at most one of the two is true
         self._thinking = False
@@ -163,7 +166,7 @@ class _Teller:
             return
         self._tools += 1
         key = self._tools
-        self.stream.tool(key, self._tool_id(call.id) if call.id else "", self._context.tool_names.get(name, name))
+        self.stream.tool(key, self._context.client_tool_id(call.id or ""), self._context.tool_names.get(name, name))
         self.stream.tool_json(key, written)
         self.stream.tool_end(key)
 
@@ -252,7 +255,8 @@ class _Teller:
             raise StreamError(f"The provider's account is limited or disabled ({reason})", "permission_error")
         elif reason != "FINISH_REASON_UNSPECIFIED":
             detail = faults.clean(message or "")
-            raise StreamError(f"The model's answer is broken: {reason}" + (f". {detail}" if detail else ""))
+            words = f"The model's answer is broken: {reason}" + (f". {detail}" if detail else "")
+            raise ProviderError(words, of_model=reason in _OF_MODEL)
 
     def _refuse(self, reason: str, message: str | None) -> None:
         explanation = f"{reason}: {faults.clean(message)}" if message else reason
@@ -280,7 +284,7 @@ class ChunkDecoder:
     def feed(self, data: bytes) -> bytes:
         try:
             for event in self._events.feed(data):
-                if not self.stream.ended:
+                if not self.stream.ended and not sse.is_filler(event):
                     self._teller.take(_event(event.data))
         except _NOT_JSON:
             raise StreamError("The upstream's stream holds what is not a Gemini answer") from None
