@@ -324,6 +324,11 @@ def test_quirks_are_said_over_what_is_known(loads: Loads) -> None:
             "is not a regular expression: unterminated character set",
         ),
         ("{path: chat}", "path", "must begin with /"),
+        (
+            "{tool_id_form: 'call_{name}'}",
+            "tool_id_form",
+            "must contain {index}, so that no two calls have the same id",
+        ),
         ("{path: [a]}", "path", "expected true, false, a whole number or text, got a list"),
     ],
 )

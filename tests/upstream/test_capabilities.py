@@ -69,6 +69,16 @@ def test_a_forced_choice_and_kimis_ids() -> None:
     assert at("moonshot", "kimi-k2.6").quirks.thinking_switch is True
 
 
+def test_text_models_are_known_to_take_no_images() -> None:
+    for host, model in (
+        ("groq", "llama-3.3-70b-versatile"),
+        ("groq", "openai/gpt-oss-120b"),
+        ("together", "moonshotai/Kimi-K2-Instruct-0905"),
+    ):
+        assert at(host, model).facts.images is False
+    assert at("moonshot", "kimi-k2.6").facts.images is True
+
+
 # The order
 
 

@@ -138,6 +138,8 @@ def _fault(kind: str, status: int, error: _Error, headers: Mapping[bytes, bytes]
         status = 404  # another candidate may have it
     if status == 400 and _NUMBERS.search(message[: faults.MAX_MESSAGE_CHARS]):
         return faults.too_long(message)
+    if status == 400 and (numbers := faults.shaped_too_long(message)) is not None:
+        return faults.too_long(message, *numbers)
     if not message and name:
         message = f"Bedrock stopped with {kind.partition(':')[0].rpartition('#')[2][:64]}"
     return faults.fault(status, message, headers)

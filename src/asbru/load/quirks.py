@@ -20,5 +20,8 @@ def check_quirks(provider: Provider, path: Path, decoder: Decoder) -> None:
         re.compile(quirks.tool_id_pattern)
     except re.error as error:
         decoder.note((*path, "quirks", "tool_id_pattern"), f"is not a regular expression: {error.msg}")
+    form = quirks.tool_id_form
+    if form is not None and "{index}" not in form:
+        decoder.note((*path, "quirks", "tool_id_form"), "must contain {index}, so that no two calls have the same id")
     if quirks.path is not None and not quirks.path.startswith("/"):
         decoder.note((*path, "quirks", "path"), "must begin with /")

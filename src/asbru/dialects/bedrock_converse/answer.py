@@ -18,7 +18,7 @@ from asbru.dialects.bedrock_converse import wire
 from asbru.dialects.bedrock_converse.wire import Block, Citation, Delta, Metadata, Reasoning, ToolInput, ToolUse, Usage
 from asbru.dialects.codec import Context
 from asbru.dialects.eventstream import Frame, Reader
-from asbru.dialects.message_stream import MessageStream, StreamError
+from asbru.dialects.message_stream import MessageStream, ProviderError, StreamError
 from asbru.dialects.messages import StopReason
 
 Json = dict[str, Any]
@@ -142,7 +142,8 @@ class Answer:
         self._close()
         known = _STOP_REASONS.get(reason or "")
         if known is None:
-            raise StreamError(f"Bedrock stopped for the reason {str(reason)[:64]!r}")
+            of_model = str(reason).startswith("malformed")
+            raise ProviderError(f"Bedrock stopped for the reason {str(reason)[:64]!r}", of_model=of_model)
         sequence = None
         if known == "stop_sequence" and isinstance(more, dict):
             found = more.get("stop_sequence", more.get("/stop_sequence"))
@@ -282,7 +283,7 @@ class FrameDecoder:
     def _frame(self, frame: Frame) -> None:
         fault = bedrock.exception(frame)
         if fault is not None:
-            raise StreamError(fault.message, fault.type)
+            raise ProviderError(fault.message, fault.type)
         answer = self._answer
         match frame.headers.get(":event-type"):
             case "contentBlockDelta":

@@ -15,7 +15,7 @@ import msgspec
 from asbru.dialects import faults
 from asbru.dialects.codec import Fault
 from asbru.dialects.gemini.wire import Error
-from asbru.dialects.message_stream import StreamError
+from asbru.dialects.message_stream import ProviderError
 
 
 class _Body(msgspec.Struct):
@@ -62,10 +62,10 @@ def fault(status: int, headers: Mapping[bytes, bytes], body: bytes) -> Fault:
     return _fault(found.error or Error(), status, headers)
 
 
-def stream_error(error: Error) -> StreamError:
+def stream_error(error: Error) -> ProviderError:
     """An error that came within a stream, or with status 200."""
     found = _fault(error, error.code if error.code is not None and 400 <= error.code <= 599 else 500, {})
-    return StreamError(found.message, found.type)
+    return ProviderError(found.message, found.type)
 
 
 def _fault(error: Error, status: int, headers: Mapping[bytes, bytes]) -> Fault:
@@ -80,6 +80,8 @@ def _fault(error: Error, status: int, headers: Mapping[bytes, bytes]) -> Fault:
         return faults.too_long(message, int(counts.group(1)), int(counts.group(2)))
     if status == 400 and faults.says_too_long(message):
         return faults.too_long(message)
+    if status == 400 and (numbers := faults.shaped_too_long(message)) is not None:
+        return faults.too_long(message, *numbers)
     if status in (402, 429) and (status == 402 or _NO_CREDIT.search(message[: faults.MAX_MESSAGE_CHARS])):
         return faults.billing(message)
     found = faults.fault(status, message, headers)
