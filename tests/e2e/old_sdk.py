@@ -50,7 +50,7 @@ def stream() -> None:
 def beta_message() -> None:
     message = same(
         lambda to: to.beta.messages.create(
-            **asked("Ask"),
+            **asked("Ask keeper"),
             mcp_servers=[{"type": "url", "name": "keeper", "url": "https://mcp.example.com/"}],
             betas=["mcp-client-2025-04-04"],
         )

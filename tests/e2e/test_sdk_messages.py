@@ -203,7 +203,7 @@ def test_mcp_servers(via: Anthropic) -> None:
     answer = via.beta.messages.create(
         model=MODEL,
         max_tokens=500,
-        messages=[{"role": "user", "content": "Ask the server"}],
+        messages=[{"role": "user", "content": "Ask the server keeper"}],
         mcp_servers=[{"type": "url", "name": "keeper", "url": "https://mcp.example.com/", "authorization_token": "t"}],
         tools=[{"type": "mcp_toolset", "mcp_server_name": "keeper"}],
         betas=["mcp-client-2025-11-20"],

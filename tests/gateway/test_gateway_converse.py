@@ -98,7 +98,7 @@ class TestNova(Bedrock):
 
     def test_a_search(self, via: Via) -> None:
         search = {"type": "web_search_20250305", "name": "web_search"}
-        answer = via.both_ways(model=self.model, tools=[search], messages=[user("bridges")])
+        answer = via.both_ways(model=self.model, tools=[search], messages=[user("web_search bridges")])
         assert "Sandbox result 1" in text_of(answer)
 
 

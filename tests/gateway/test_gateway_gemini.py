@@ -76,13 +76,13 @@ class TestGemini3(Gemini):
 
     def test_a_search_is_cited_and_goes_back(self, via: Via) -> None:
         search = {"type": "web_search_20250305", "name": "web_search"}
-        answer = via.both_ways(model=self.model, tools=[search], messages=[user("bridges")])
+        answer = via.both_ways(model=self.model, tools=[search], messages=[user("web_search bridges")])
         kinds = [block.type for block in answer.content if block.type != "thinking"]
         assert kinds[-2:] == ["server_tool_use", "web_search_tool_result"]
         cited = [block for block in answer.content if block.type == "text" and block.citations]
         assert cited
         again = via.both_ways(
-            model=self.model, tools=[search], messages=[user("bridges"), assistant(answer), user("and more")]
+            model=self.model, tools=[search], messages=[user("web_search bridges"), assistant(answer), user("and more")]
         )
         assert "and more" in text_of(again)
 
@@ -97,9 +97,9 @@ class TestGemini3(Gemini):
     def test_code_that_gemini_runs(self, via: Via) -> None:
         code = {"type": "code_execution_20250522", "name": "code_execution"}
         asked: Json = {"model": self.model, "tools": [code]}
-        first = via.both_ways(**asked, messages=[user("run")])
+        first = via.both_ways(**asked, messages=[user("code_execution")])
         assert "Hello from the sandbox." in text_of(first)
-        again = via.both_ways(**asked, messages=[user("run"), assistant(first), user("again")])
+        again = via.both_ways(**asked, messages=[user("code_execution"), assistant(first), user("again")])
         assert "again" in text_of(again)
 
 

@@ -64,9 +64,11 @@ class TestOpenAIResponses(Conversations):
 
     def test_web_search(self, via: Via) -> None:
         tools = [{"type": "web_search_20250305", "name": "web_search"}]
-        first = via.both_ways(model=self.model, tools=tools)
+        first = via.both_ways(model=self.model, tools=tools, messages=[user("web_search")])
         assert [block.type for block in first.content][:2] == ["server_tool_use", "web_search_tool_result"]
-        again = via.both_ways(model=self.model, tools=tools, messages=[user("hi"), assistant(first), user("again")])
+        again = via.both_ways(
+            model=self.model, tools=tools, messages=[user("web_search"), assistant(first), user("again")]
+        )
         assert "again" in text_of(again)
 
     def test_mcp_servers(self, via: Via) -> None:
@@ -77,11 +79,11 @@ class TestOpenAIResponses(Conversations):
             "tools": [{"type": "mcp_toolset", "mcp_server_name": "docs"}],
             "headers": {"anthropic-beta": "mcp-client-2025-11-20"},
         }
-        answer = via.ask(**asked)
+        answer = via.ask(**asked, messages=[user("docs")])
         assert answer.status_code == 200, answer.text
         content = answer.json()["content"]
         assert [block["type"] for block in content] == ["mcp_tool_use", "mcp_tool_result", "text"]
-        assert via.stream(**asked).message["content"] == content
+        assert via.stream(**asked, messages=[user("docs")]).message["content"] == content
         said = {"role": "assistant", "content": content}
-        again = via.ask(**asked, messages=[user("hi"), said, user("again")])
+        again = via.ask(**asked, messages=[user("docs"), said, user("again")])
         assert again.status_code == 200, again.text

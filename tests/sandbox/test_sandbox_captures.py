@@ -53,12 +53,17 @@ REFUSED: dict[str, tuple[int, str]] = {
 }
 
 
-def replay(name: str, without: tuple[str, ...] = ()) -> Asked:
-    """The recorded request, as it was or without some top-level fields."""
+def replay(name: str, without: tuple[str, ...] = (), text: str | None = None) -> Asked:
+    """The recorded request, as it was, without some top-level fields, or with another ``text`` from the user."""
     capture = json.loads((CAPTURES / f"{name}.json").read_text())
     body = capture.get("body_raw") or ""
     if without:
         body = json.dumps({key: value for key, value in json.loads(body).items() if key not in without})
+    if text is not None:
+        made = json.loads(body)
+        [user] = [message for message in made["messages"] if message["role"] == "user"]
+        user["content"][-1]["text"] = text
+        body = json.dumps(made)
     return Sandbox().ask(
         capture["method"],
         capture["path"],
@@ -90,11 +95,16 @@ def test_recorded_requests(name: str) -> None:
 
 
 def test_claude_code_is_asked_to_use_a_tool_and_answered_after_its_result() -> None:
-    first = replay("claude-code-hi").stream().message
+    first = replay("claude-code-hi", text="Run Bash").stream().message
     assert kinds(first) == ["thinking", "text", "tool_use"]
     second = replay("claude-code-tool-2").stream().message
     assert kinds(second) == ["thinking", "text"]
-    assert kinds(replay("claude-code-websearch-2").stream().message)[0] == "server_tool_use"
+    assert kinds(replay("claude-code-websearch-2").stream().message)[:2] == ["thinking", "server_tool_use"]
+
+
+def test_claude_code_with_all_its_tools_is_answered_in_text() -> None:
+    assert kinds(replay("claude-code-hi").stream().message) == ["thinking", "text"]
+    assert kinds(replay("claude-code-nobetas").stream().message) == ["thinking", "text"]
 
 
 def test_the_request_with_everything_is_taken_without_its_sampling() -> None:

@@ -349,16 +349,19 @@ def test_uploads_that_are_no_forms_are_refused() -> None:
 
 def test_a_thread_goes_on_with_only_what_is_new() -> None:
     sandbox = Sandbox()
-    first = sandbox.message(thread={"type": "create"}, tools=[CITY], system="Be brief.", betas=THREADS).json()
+    weather: list[Json] = [{"role": "user", "content": "get_weather"}]
+    first = sandbox.message(
+        thread={"type": "create"}, tools=[CITY], system="Be brief.", messages=weather, betas=THREADS
+    ).json()
     call = content(first)[1]
     result = [{"type": "tool_result", "tool_use_id": call["id"], "content": "12C"}]
     go_on = {"type": "continue", "previous_message_id": first["id"]}
     second = sandbox.message(thread=go_on, messages=[{"role": "user", "content": result}], betas=THREADS).json()
     assert "returned: 12C" in text(second)
-    whole = [*USER, {"role": "assistant", "content": first["content"]}, {"role": "user", "content": result}]
+    whole = [*weather, {"role": "assistant", "content": first["content"]}, {"role": "user", "content": result}]
     assert text(sandbox.answer(messages=whole, tools=[CITY], system="Be brief.")) == text(second)
     go_on = {"type": "continue", "previous_message_id": second["id"]}
-    third = sandbox.message(thread=go_on, messages=USER, betas=THREADS).json()
+    third = sandbox.message(thread=go_on, messages=weather, betas=THREADS).json()
     assert content(third)[1]["name"] == "get_weather", "the tools of the first request are still there"
 
 

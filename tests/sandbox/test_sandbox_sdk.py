@@ -39,28 +39,29 @@ def client(url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Anthropic]:
 
 
 def test_a_message(client: Anthropic) -> None:
-    message = client.messages.create(model=MODEL, max_tokens=100, messages=HI)
-    assert message.content[0].type == "text"
-    assert "“hi”" in message.content[0].text
+    message = client.messages.create(model=MODEL, max_tokens=200, messages=HI)
+    thinking, text = message.content
+    assert thinking.type == "thinking" and text.type == "text"  # this model thinks by default
+    assert "“hi”" in text.text
     assert (message.stop_reason, message.model) == ("end_turn", MODEL)
     assert message._request_id is not None
     assert message._request_id.startswith("req_01")
 
 
 def test_a_stream_is_the_same_message(client: Anthropic) -> None:
-    whole = client.messages.create(model=MODEL, max_tokens=100, messages=HI)
-    with client.messages.stream(model=MODEL, max_tokens=100, messages=HI) as stream:
+    whole = client.messages.create(model=MODEL, max_tokens=200, messages=HI)
+    with client.messages.stream(model=MODEL, max_tokens=200, messages=HI) as stream:
         said = "".join(stream.text_stream)
         final = stream.get_final_message()
     assert final.to_dict() == whole.to_dict()
-    assert final.content[0].type == "text"
-    assert said == final.content[0].text
+    assert final.content[-1].type == "text"
+    assert said == final.content[-1].text
 
 
 def test_thinking_goes_there_and_back(client: Anthropic) -> None:
     thinking = client.messages.create(model=MODEL, max_tokens=4096, messages=HI, thinking={"type": "adaptive"})
     assert [block.type for block in thinking.content] == ["thinking", "text"]
-    again = client.messages.create(model=MODEL, max_tokens=100, messages=[*HI, thinking.to_param(), *HI])
+    again = client.messages.create(model=MODEL, max_tokens=200, messages=[*HI, thinking.to_param(), *HI])
     assert again.stop_reason == "end_turn"
 
 
@@ -126,7 +127,8 @@ def test_the_tool_runner_runs_the_tools_in_a_thread(client: Anthropic) -> None:
         cities.append(city)
         return "12C"
 
-    runner = client.beta.messages.tool_runner(model=MODEL, max_tokens=1024, messages=BETA_HI, tools=[get_weather])
+    asked: list[BetaMessageParam] = [{"role": "user", "content": "Call get_weather."}]
+    runner = client.beta.messages.tool_runner(model=MODEL, max_tokens=1024, messages=asked, tools=[get_weather])
     answers = list(runner)
     assert cities == ["Paris"]
     assert [answer.stop_reason for answer in answers] == ["tool_use", "end_turn"]

@@ -152,7 +152,7 @@ def test_thinking_tokens_are_estimated_for_who_asks() -> None:
 
 def test_blocks_without_deltas_come_whole() -> None:
     tools = [{"type": "web_search_20250305", "name": "web_search"}]
-    stream = sandbox.message(stream=True, tools=tools).stream()
+    stream = sandbox.message(stream=True, tools=tools, messages=[{"role": "user", "content": "web_search"}]).stream()
     starts = [event["content_block"] for event in stream.events if event["type"] == "content_block_start"]
     results = [block for block in starts if isinstance(block, dict) and block["type"] == "web_search_tool_result"]
     assert len(results) == 1
@@ -166,6 +166,7 @@ def test_extras_of_the_message_come_with_its_end() -> None:
         context_management={"edits": []},
         diagnostics={"previous_message_id": None},
         tools=[{"type": "code_execution_20250825", "name": "code_execution"}],
+        messages=[{"role": "user", "content": "code_execution"}],
     ).stream()
     ends = [event for event in stream.events if event["type"] == "message_delta"]
     assert ends[0]["context_management"] == {"applied_edits": []}

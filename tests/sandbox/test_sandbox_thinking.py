@@ -6,6 +6,7 @@ import base64
 
 import pytest
 
+from asbru.sandbox import models
 from tests.sandbox.calling import CITY, USER, Json, Sandbox, content, count, kinds, usage
 
 sandbox = Sandbox()
@@ -94,7 +95,8 @@ def test_max_tokens_can_end_in_the_middle_of_a_thought() -> None:
 
 def test_with_a_budget_tool_results_need_the_thinking_before_the_call() -> None:
     thinking = {"type": "enabled", "budget_tokens": 1024}
-    first = sandbox.answer(tools=[CITY], thinking=thinking, max_tokens=2048)
+    named = [{"role": "user", "content": "get_weather"}]
+    first = sandbox.answer(tools=[CITY], messages=named, thinking=thinking, max_tokens=2048)
     assert kinds(first) == ["thinking", "text", "tool_use"]
     call = content(first)[2]
     result = {"role": "user", "content": [{"type": "tool_result", "tool_use_id": call["id"], "content": "12C"}]}
@@ -108,3 +110,24 @@ def test_with_a_budget_tool_results_need_the_thinking_before_the_call() -> None:
     status, words = ask(content(first)[1:])
     assert status == 400
     assert words.startswith("messages.1.content.0.type: Expected `thinking` or `redacted_thinking`, but found `text`.")
+
+
+@pytest.mark.parametrize("profile", models.CLAUDE, ids=lambda profile: profile.id)
+def test_without_the_field_a_model_thinks_when_that_is_its_default(profile: models.Profile) -> None:
+    """As contract/anthropic.md has it, §2.6; thinking is then omitted: no text, but a signature."""
+    name = (profile.alias or profile.id).removeprefix("claude-")
+    message = sandbox.answer(model=profile.id)
+    if name not in THINK_BY_DEFAULT:
+        assert kinds(message) == ["text"]
+        return
+    assert kinds(message) == ["thinking", "text"]
+    thinking = content(message)[0]
+    assert thinking["thinking"] == "" and thinking["signature"]
+    if "disabled" in profile.thinking:
+        assert kinds(sandbox.answer(model=profile.id, thinking={"type": "disabled"})) == ["text"]
+
+
+THINK_BY_DEFAULT = {
+    *("fable-5", "fable-5-1", "fable-5-2", "mythos-5", "mythos-5-1", "mythos-5-2"),
+    *("opus-5", "opus-5-5", "sonnet-5", "sonnet-5-5", "haiku-5-5"),
+}

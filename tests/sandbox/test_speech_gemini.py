@@ -156,15 +156,17 @@ def test_tool_choice(sandbox: genai.Client) -> None:
     other = types.FunctionDeclaration(name="other", parameters_json_schema=CITY)
     tools = [types.Tool(function_declarations=[WEATHER, other])]
 
-    def called(mode: str, *names: str) -> list[str]:
+    def called(mode: str, *names: str, text: str = "hi") -> list[str]:
         calling = types.FunctionCallingConfig(
             mode=types.FunctionCallingConfigMode(mode), allowed_function_names=list(names)
         )
-        answer = generate(sandbox, tools=tools, tool_config=types.ToolConfig(function_calling_config=calling))
+        config = types.ToolConfig(function_calling_config=calling)
+        answer = generate(sandbox, text, tools=tools, tool_config=config)
         return [str(call.name) for call in answer.function_calls or []]
 
     assert called("NONE") == []
-    assert called("AUTO") == ["get_weather"]
+    assert called("AUTO") == []
+    assert called("AUTO", text="get_weather") == ["get_weather"]
     assert called("ANY", "other") == ["other"]
 
 
@@ -189,15 +191,17 @@ def test_images_and_documents(sandbox: genai.Client) -> None:
 
 
 def test_its_own_tools(sandbox: genai.Client) -> None:
-    found = generate(sandbox, "bridges", tools=[types.Tool(google_search=types.GoogleSearch())]).candidates[0]
+    found = generate(sandbox, "web_search bridges", tools=[types.Tool(google_search=types.GoogleSearch())]).candidates[
+        0
+    ]
     grounding = found.grounding_metadata
-    assert grounding.web_search_queries == ["bridges"] and len(grounding.grounding_chunks) == 2
+    assert grounding.web_search_queries == ["web_search bridges"] and len(grounding.grounding_chunks) == 2
     segment = grounding.grounding_supports[0].segment
     whole = "".join(part.text or "" for part in found.content.parts).encode()
     assert whole[segment.start_index : segment.end_index].decode() == segment.text
-    ran = generate(sandbox, tools=[types.Tool(code_execution=types.ToolCodeExecution())])
+    ran = generate(sandbox, "code_execution", tools=[types.Tool(code_execution=types.ToolCodeExecution())])
     assert [ran.executable_code is not None, ran.code_execution_result] == [True, "Hello from the sandbox.\n"]
-    fetched = generate(sandbox, "https://example.com/x", tools=[types.Tool(url_context=types.UrlContext())])
+    fetched = generate(sandbox, "web_fetch https://example.com/x", tools=[types.Tool(url_context=types.UrlContext())])
     assert fetched.candidates[0].url_context_metadata.url_metadata[0].retrieved_url == "https://example.com/x"
 
 

@@ -17,6 +17,7 @@ Json = dict[str, Any]
 TOOL: Json = {"type": "function", "function": {"name": "get_weather", "parameters": WEATHER}}
 CALL: Json = {"id": "call_1", "type": "function", "function": {"name": "get_weather", "arguments": "{}"}}
 HI: list[Json] = [{"role": "user", "content": "hi"}]
+WEATHER_PLEASE: list[Json] = [{"role": "user", "content": "get_weather"}]
 
 
 @pytest.fixture(scope="module")
@@ -46,8 +47,8 @@ def test_text(sandbox: openai.OpenAI) -> None:
 
 
 def test_a_stream_says_the_same(sandbox: openai.OpenAI) -> None:
-    whole = create(sandbox, tools=[TOOL])
-    made = chunks(sandbox, tools=[TOOL], stream_options={"include_usage": True})
+    whole = create(sandbox, messages=WEATHER_PLEASE, tools=[TOOL])
+    made = chunks(sandbox, messages=WEATHER_PLEASE, tools=[TOOL], stream_options={"include_usage": True})
     *said_before, last = made
     assert last.choices == [] and last.usage == whole.usage
     assert all(chunk.usage is None and len(chunk.choices) == 1 for chunk in said_before)
@@ -70,7 +71,7 @@ def test_usage_of_a_stream_only_when_asked(sandbox: openai.OpenAI) -> None:
 
 
 def test_tools_over_turns(sandbox: openai.OpenAI) -> None:
-    messages = [*HI]
+    messages = [*WEATHER_PLEASE]
     first = create(sandbox, messages=messages, tools=[TOOL]).choices[0].message
     assert first.tool_calls is not None
     call = first.tool_calls[0]
@@ -146,7 +147,8 @@ def test_limits_cut_the_answer(sandbox: openai.OpenAI) -> None:
 
 
 def test_web_search_is_cited(sandbox: openai.OpenAI) -> None:
-    message = create(sandbox, model="gpt-5-search-api", web_search_options={}).choices[0].message
+    asked = [{"role": "user", "content": "web_search"}]
+    message = create(sandbox, model="gpt-5-search-api", messages=asked, web_search_options={}).choices[0].message
     assert message.annotations and message.content is not None
     place = message.annotations[0].url_citation
     assert message.content[place.start_index : place.end_index].strip().startswith("Sandbox result 1")

@@ -162,7 +162,7 @@ def test_the_cache(sandbox: openai.OpenAI) -> None:
 
 def test_web_search(sandbox: openai.OpenAI) -> None:
     fields: Json = {"tools": [{"type": "web_search"}], "include": ["web_search_call.action.sources"]}
-    search, message = both_ways(sandbox, **fields).output
+    search, message = both_ways(sandbox, input="web_search", **fields).output
     assert search.type == "web_search_call" and search.action.type == "search" and search.action.sources
     assert message.type == "message" and message.content[0].type == "output_text"
     (place,) = message.content[0].annotations
@@ -174,7 +174,9 @@ def test_web_search(sandbox: openai.OpenAI) -> None:
 
 def test_mcp(sandbox: openai.OpenAI) -> None:
     server = {"type": "mcp", "server_label": "docs", "server_url": "https://example.com/mcp", "authorization": "secret"}
-    answer = both_ways(sandbox, tools=[{**server, "allowed_tools": ["look_up"], "require_approval": "never"}])
+    answer = both_ways(
+        sandbox, input="docs", tools=[{**server, "allowed_tools": ["look_up"], "require_approval": "never"}]
+    )
     assert [item.type for item in answer.output] == ["mcp_list_tools", "mcp_call", "message"]
     call = answer.output[1]
     assert call.type == "mcp_call" and (call.name, call.output) == ("look_up", "The sandbox answers for look_up.")

@@ -2,8 +2,12 @@
 
 The rule, in the order it is decided: a ``tool_choice`` that names or forces a tool is obeyed; otherwise nothing is
 called when the newest user message brings tool results, when the caller began the answer, or with the option
-``tools=never``. What is called are the tools whose names stand in the user's last text (all of them, unless parallel
-calls are off), or else the first tool there is. Deferred tools count once something has referred to them.
+``tools=never``. What is called are the tools whose names are in the user's last text (all of them, unless parallel
+calls are off). When none is named, ``any`` gets the first tool and ``auto`` gets text. Deferred tools count once
+something has referred to them.
+
+Tools that start another agent are called only when ``tool_choice`` leaves no other tool: that agent has the same tools
+and the same text, and would start the next one without end.
 
 Inputs are made from the tools' schemas, and hold what those require: made-up options break real tools (a time-out of
 1 ms for Claude Code's Bash, a range of pages for its Read). Only where nothing is required are the options filled in.
@@ -21,6 +25,8 @@ from asbru.sandbox.request import McpServer, Request, Tool, blocks_of
 from asbru.sandbox.schema import sample
 
 MAX_CALLS = 16
+AGENT_TOOLS = frozenset({"Agent", "Task"})
+"""Claude Code's tools that start another agent, by their present and former name."""
 
 SERVER_FAMILIES = ("web_search", "web_fetch", "code_execution", "tool_search_tool", "advisor")
 TYPED_INPUTS: dict[str, dict[str, object]] = {
@@ -107,9 +113,10 @@ def call_of(tool: Tool) -> Call | None:
 
 
 def _is_named(tool: Tool, text: str) -> bool:
-    """Whether the text has the tool's name as a word of its own."""
+    """Whether the text has the tool's name as a word of its own; its underscores may be spaces there."""
     name = tool.name or tool.mcp_server_name or tool.type.split("_")[0]
-    return re.search(rf"(?<![\w-]){re.escape(name)}(?![\w-])", text) is not None
+    words = re.escape(name).replace("_", "[_ ]")
+    return re.search(rf"(?<![\w-]){words}(?![\w-])", text) is not None
 
 
 def choose(request: Request, name: Name) -> list[Call]:
@@ -131,7 +138,10 @@ def _calls(request: Request) -> Iterator[Call]:
     if choice is not None and choice.type == "tool":
         chosen = [tool for tool in request.tools if tool.name == choice.name]
     else:
-        chosen = [tool for tool in tools if _is_named(tool, text)] or tools[:1]
+        harmless = [tool for tool in tools if tool.name not in AGENT_TOOLS]
+        chosen = [tool for tool in harmless if _is_named(tool, text)]
+        if not chosen and choice is not None and choice.type == "any":
+            chosen = (harmless or tools)[:1]
     single = choice is not None and choice.disable_parallel_tool_use
     for tool in chosen[: 1 if single else MAX_CALLS]:
         call = call_of(tool)

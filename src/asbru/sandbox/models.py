@@ -84,6 +84,8 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
     max_input_tokens: int = 1_000_000
     max_tokens: int = 128_000
     thinking: tuple[str, ...] = ALL_THINKING
+    thinks_by_default: bool = False
+    """Whether it thinks adaptively when a request has no ``thinking``."""
     disabled_up_to: str = "max"
     """The highest effort with which thinking can be disabled."""
     display: str = "omitted"
@@ -129,17 +131,23 @@ _V46: dict[str, object] = {
     "display": "summarized",
 }
 CLAUDE: tuple[Profile, ...] = (
-    _claude("fable-5-2", thinking=_NEWEST, forced_tools=False),
-    _claude("mythos-5-2", thinking=_NEWEST, forced_tools=False),
-    _claude("haiku-5-5", thinking=_SWITCHABLE, disabled_up_to="high", sampling="default"),
-    _claude("sonnet-5-5", thinking=("adaptive", "between_tools"), sampling="default", forced_tools=False),
-    _claude("fable-5-1", thinking=_NEWEST, forced_tools=False),
-    _claude("opus-5-5", thinking=_NEWEST, forced_tools=False),
-    _claude("mythos-5-1", thinking=_NEWEST, forced_tools=False),
-    _claude("sonnet-5", thinking=_SWITCHABLE, system_role=False),
-    _claude("fable-5", thinking=_NEWEST),
-    _claude("mythos-5", thinking=_NEWEST),
-    _claude("opus-5", thinking=_SWITCHABLE, disabled_up_to="high"),
+    _claude("fable-5-2", thinks_by_default=True, thinking=_NEWEST, forced_tools=False),
+    _claude("mythos-5-2", thinks_by_default=True, thinking=_NEWEST, forced_tools=False),
+    _claude("haiku-5-5", thinks_by_default=True, thinking=_SWITCHABLE, disabled_up_to="high", sampling="default"),
+    _claude(
+        "sonnet-5-5",
+        thinks_by_default=True,
+        thinking=("adaptive", "between_tools"),
+        sampling="default",
+        forced_tools=False,
+    ),
+    _claude("fable-5-1", thinks_by_default=True, thinking=_NEWEST, forced_tools=False),
+    _claude("opus-5-5", thinks_by_default=True, thinking=_NEWEST, forced_tools=False),
+    _claude("mythos-5-1", thinks_by_default=True, thinking=_NEWEST, forced_tools=False),
+    _claude("sonnet-5", thinks_by_default=True, thinking=_SWITCHABLE, system_role=False),
+    _claude("fable-5", thinks_by_default=True, thinking=_NEWEST),
+    _claude("mythos-5", thinks_by_default=True, thinking=_NEWEST),
+    _claude("opus-5", thinks_by_default=True, thinking=_SWITCHABLE, disabled_up_to="high"),
     _claude("opus-4-8", thinking=_SWITCHABLE),
     _claude("opus-4-7", thinking=_SWITCHABLE, system_role=False),
     _claude("mythos-preview", display_name="Claude Mythos Preview", thinking=_SWITCHABLE),

@@ -159,9 +159,10 @@ def _has_calls(draft: Draft) -> bool:
 
 def _think(draft: Draft, request: Request, options: Options, profile: Profile) -> None:
     thinking = request.thinking
-    if thinking is None or not thinking.on or request.prefill:
+    is_on = profile.thinks_by_default if thinking is None else thinking.on
+    if not is_on or request.prefill:
         return
-    display = thinking.display or profile.display
+    display = (thinking.display if thinking is not None else None) or profile.display
     draft.think(thought(request.last_text()), display != "omitted", options.thinking == "redacted", request.fingerprint)
 
 

@@ -188,7 +188,7 @@ const rest = {
 
   async mcp() {
     const message = await client.beta.messages.create({
-      ...asked("Ask the server"),
+      ...asked("Ask the server keeper"),
       mcp_servers: [{ type: "url", name: "keeper", url: "https://mcp.example.com/" }],
       tools: [{ type: "mcp_toolset", mcp_server_name: "keeper" }],
       betas: ["mcp-client-2025-11-20"],
