@@ -137,6 +137,13 @@ def test_what_every_host_takes_stays_as_it_is() -> None:
 WORDS = {"type", "properties", "items", "anyOf", "oneOf", "allOf", "enum", "const", "$ref", "$defs", "pattern"}
 WORDS |= {"required", "additionalProperties", "description", "a", "not", "prefixItems", "format", "if", "then"}
 
+
+@pytest.mark.parametrize("kind", [["object", "null"], "string", None, 1])
+def test_the_root_is_an_object(kind: object) -> None:
+    assert fit({"type": kind, "properties": {"a": TEXT}}).schema["type"] == "object"
+    assert fit({"type": kind}).schema == {"type": "object", "properties": {}}
+
+
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers(-3, 3) | st.sampled_from(["string", "object", "a", "#/$defs/a", "#", "("]),
     lambda inner: (

@@ -58,7 +58,7 @@ def fit(schema: Json | None) -> Fitted:
             if isinstance(root.get(key), list)
         }
         root = flattened({**root, **choices})
-    made = object_schema(work.schema(object_schema(root), 0, root=True))
+    made = object_schema({**work.schema(object_schema(root), 0, root=True), "type": "object"})
     found = _strictly(made, 0)
     strict = found if isinstance(found, dict) and is_strict(found) else None
     return Fitted(made, strict, "; ".join(dict.fromkeys(work.lost)) or None)

@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from asbru.dialects import bedrock, betas, stopping
+from asbru.dialects import bedrock, betas, schema_fit, stopping
 from asbru.dialects.bedrock import Family
 from asbru.dialects.bedrock_converse.conversation import Conversation, native, note_plain, without_blank
 from asbru.dialects.by_url import Kind
@@ -193,9 +193,12 @@ class _Work:
             if self._family != "nova":
                 raise LossyError(path, "Web search is not supported for this model")
             return [{"systemTool": {"name": "nova_grounding"}}]
-        schema = tool.input_schema or {}
-        if schema.get("type") != "object":
-            schema = {"type": "object", **{name: value for name, value in schema.items() if name != "type"}}
+        fitted = schema_fit.fit(tool.input_schema)
+        if fitted.lost is not None:
+            self._losses.note("approximated", "tools.custom", fitted.lost, path)
+        schema = fitted.schema
+        if not schema["properties"] and "properties" not in (tool.input_schema or {}):
+            schema = {name: value for name, value in schema.items() if name != "properties"}
         spec: Json = {"name": tool.name, "inputSchema": {"json": schema}}
         if tool.description and not tool.description.isspace():
             spec["description"] = tool.description

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from asbru.dialects import json_text
+from asbru.dialects import json_text, schema_fit
 from asbru.dialects.codec import Context
 from asbru.dialects.gemini import mcp
 from asbru.dialects.gemini.family import is_gemini_3
@@ -54,7 +54,7 @@ class Names:
 def tools(request: Request, context: Context, names: Names, losses: Losses) -> Json:
     """The fields ``tools`` and ``toolConfig``, those that are needed."""
     choice = request.tool_choice
-    functions = [_declaration(tool, names) for tool in request.tools if tool.is_custom]
+    functions = [_declaration(tool, names, losses) for tool in request.tools if tool.is_custom]
     free = choice is None or choice.type != "none"
     built_in = _built_in(request, context) if free else {}
     if functions and built_in and not is_gemini_3(context.model):
@@ -88,13 +88,16 @@ def is_forced(request: Request) -> bool:
     return choice is not None and choice.type in ("any", "tool") and any(tool.is_custom for tool in request.tools)
 
 
-def _declaration(tool: Tool, names: Names) -> Json:
+def _declaration(tool: Tool, names: Names, losses: Losses) -> Json:
     found: Json = {"name": names.sent(tool.name)}
     if tool.description:
         found["description"] = tool.description
     given = tool.input_schema
     if given and any(value for key, value in given.items() if key not in ("type", "$schema")):
-        found["parametersJsonSchema"] = schema(given)
+        fitted = schema_fit.fit(given)
+        if fitted.lost is not None:
+            losses.note("approximated", "tools.custom", fitted.lost, tool.name)
+        found["parametersJsonSchema"] = schema(fitted.schema)
     return found
 
 
