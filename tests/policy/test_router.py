@@ -443,3 +443,15 @@ def test_a_plan_never_holds_what_the_key_may_not_use(
             assert prefix_ok
         if not (direct and index == 0):
             assert TABLE.providers[target.provider].may_serve(target.model)
+
+
+def test_a_vendors_key_finds_the_provider_that_takes_it() -> None:
+    own = Principal("direct", "direct", direct=Secret("sk-ant-own"), gateway_keys=False)
+    foreign = {name: ("sk-ant-",) for name in PROVIDERS if name != "anthropic"}
+    table = Table(Config(providers=PROVIDERS, routing=Routing(default_provider="eu-proxy")), (), foreign)
+    assert names("claude-haiku", principal=own, table=table) == ["anthropic claude-haiku"]
+    assert names("anthropic/x", "eu-proxy/x", principal=own, table=table) == ["anthropic x"]
+    with pytest.raises(GatewayError) as caught:
+        names("eu-proxy/x", principal=own, table=table)
+    assert caught.value.kind == "virtual_key_required"
+    assert [target.provider for target in table.resource_targets(own)] == ["anthropic"]

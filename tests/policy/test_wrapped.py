@@ -56,6 +56,7 @@ WRAPPINGS: dict[str, Callable[[str], str]] = {
     "base64 of bearer": lambda key: encoded(f"Bearer {key}"),
     "base64 for URLs": lambda key: base64.urlsafe_b64encode(f"??{key}".encode()).decode(),
     "base64 of base64": lambda key: encoded(encoded(key)),
+    "hexadecimal": lambda key: key.encode().hex(),
     "assignment": lambda key: f"key={key}",
     "shell assignment": lambda key: f"ASBRU_KEY='{key}'",
     "header in a header": lambda key: f"x-api-key: {key}",

@@ -210,7 +210,8 @@ class Table:
         known = self._known(model, catalog)
         if known:
             allowed = (name for name in known if self._refusal(principal, name, model, own_key=False) is None)
-            return (Target(next(allowed, known[0]), model),), "catalog"
+            takes = (name for name in known if self._takes(principal, name))
+            return (Target(next(allowed, next(takes, known[0])), model),), "catalog"
         if self.default_provider is not None:
             return (Target(self.default_provider, model),), "default"
         raise self._not_found(model, principal, catalog)

@@ -77,7 +77,8 @@ def _forms(value: bytes) -> Iterator[str]:
             decoded.append(unquote_to_bytes(data))
         if "\\u" in text:
             decoded.append(_escape.sub(lambda code: chr(int(code[1], 16)), text).encode("utf-8", "replace"))
-        decoded += (_from_base64(run[0]) for run in islice(_base64_runs(data), _MAX_RUNS))
+        for run in islice(_base64_runs(data), _MAX_RUNS):
+            decoded += (_from_base64(run[0]), _from_hex(run[0]))
         forms += [(each, depth + 1) for each in decoded if each][: _MAX_FORMS - len(forms)]
 
 
@@ -99,6 +100,15 @@ def _from_base64(run: bytes) -> bytes:
     except UnicodeDecodeError:
         return b""
     return decoded
+
+
+def _from_hex(run: bytes) -> bytes:
+    """What the run decodes to; empty when that is no text."""
+    try:
+        decoded = binascii.a2b_hex(run)
+    except binascii.Error:
+        return b""
+    return decoded if decoded.isascii() else b""
 
 
 def _holds_prefix(text: str) -> bool:
