@@ -18,12 +18,12 @@ import msgspec
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from asbru import config, edge_headers, errors, headers
+from asbru import config, edge_headers, errors, headers, record
 from asbru.cli import main as cli
 from asbru.dialects import registry
 from asbru.dialects.losses import FIELDS, Fidelity
 from asbru.load.decode import expected
-from asbru.load.schema import field_docs
+from asbru.load.schema import docs_of_module, field_docs
 from asbru.policy.auth import CREDENTIAL_HEADERS
 from asbru.server import routes
 from tools import provider_page
@@ -44,6 +44,7 @@ def pages() -> dict[str, str]:
         "headers.md": header_tables(),
         "errors.md": error_table(),
         "fidelity.md": fidelity(),
+        "records.md": records(),
     }
 
 
@@ -206,6 +207,22 @@ def error_table() -> str:
     ]
     head = ["kind", "status", "`error.type`", "at fault", "`x-asbru-reason`", "`x-should-retry`", "when"]
     return page("Errors", texts.ERRORS_BEFORE, table(head, rows))
+
+
+# Records
+
+
+def records() -> str:
+    sections = []
+    for struct in (record.Record, record.Attempt, record.Usage, record.Iteration):
+        docs = docs_of_module(record)[struct.__name__]
+        rows = [
+            [code(field.name), docs[field.name].partition("\n")[0].replace("``", "`")]
+            for field in msgspec.structs.fields(struct)
+        ]
+        title = "" if struct is record.Record else f"## {texts.RECORD_PARTS[struct.__name__]}\n\n"
+        sections.append(title + table(["field", "meaning"], rows))
+    return page("Records", texts.RECORDS_BEFORE, *sections)
 
 
 # Fidelity

@@ -207,3 +207,13 @@ ERRORS: Final = {
     "upstream_unreachable": "no connection to the provider could be had",
     "upstream_timeout": "the provider took too long",
 }
+
+RECORDS_BEFORE: Final = """
+`log.records` (or `--log-records`) writes one JSON line for each request: facts, no prompt, no answer, no credential.
+Fields that have their default (empty, 0, false) are left out.
+"""
+RECORD_PARTS: Final = {
+    "Attempt": "`attempts`",
+    "Usage": "`usage`",
+    "Iteration": "`iterations`",
+}

@@ -92,6 +92,7 @@ class Call:
             started_unix_ms=int(time() * 1000),
             method=exchange.method,
             route="",
+            client_address=exchange.client,
             attempts=[],
         )
         self.principal: Principal
@@ -121,6 +122,7 @@ class Call:
         if len(self.exchange.query) > _SHORT_QUERY_BYTES:
             self.gateway.auth.refuse_wrapped("query", self.exchange.query)
         record.principal = self.principal.name
+        record.user_agent = recorded(head.text(b"user-agent"))
         record.dimensions = head.dimensions
         record.session_id = recorded(head.session)
         if self.principal.direct is not None:
@@ -271,7 +273,10 @@ class Call:
     async def refuse(self, error: GatewayError) -> None:
         """Answer with an error of our own."""
         record = self.record
-        record.error_kind = error.kind
+        record.error_kind, record.error_message = error.kind, error.message
+        if not record.route:
+            record.path = recorded(self.exchange.path.decode("latin-1"))
+            record.user_agent = recorded(self.head.text(b"user-agent"))
         status, headers, body = render(error, self.request_id)
         headers += [(b"x-asbru-attempts", tried) for tried in self.tried()]
         record.status = status

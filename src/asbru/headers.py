@@ -80,6 +80,7 @@ _SAID_BY_CLIENT = frozenset(
         b"x-claude-code-agent-id",
         b"x-claude-code-parent-agent-id",
         b"x-forwarded-proto",
+        b"user-agent",
         # for the server
         b"content-encoding",
         b"content-length",

@@ -253,7 +253,7 @@ def stream_error(broken: UpstreamError) -> GatewayError:
 
 async def end_with_error(call: Call, error: GatewayError, *, torn: bool) -> None:
     """End a started event stream with one valid error event; a torn one can only be cut."""
-    call.record.error_kind = error.kind
+    call.record.error_kind, call.record.error_message = error.kind, error.message
     if torn:
         call.exchange.abort()
         return

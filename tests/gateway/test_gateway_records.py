@@ -6,6 +6,7 @@ import asyncio
 import json
 import re
 import time
+from datetime import UTC, datetime
 
 import pytest
 
@@ -62,13 +63,17 @@ def test_everything_known_of_an_exchange_that_went_well(stream: bool) -> None:
                     x_bf_dim_team="blue",
                     x_bf_dim_env="test",
                     x_claude_code_session_id="session-1",
+                    user_agent="claude-cli/2.1 (test)",
                     x_claude_code_agent_id="agent-1",
                     x_claude_code_parent_agent_id="agent-0",
                     x_request_id="request-1",
                     traceparent=f"00-{TRACE}-00f067aa0ba902b7-01",
                 )
         (record,) = gateway.records
-        assert before - 1 <= record.pop("started_unix_ms") <= time.time() * 1000 + 1
+        started_unix_ms = record.pop("started_unix_ms")
+        assert before - 1 <= started_unix_ms <= time.time() * 1000 + 1
+        moment = datetime.fromisoformat(record.pop("time"))
+        assert (moment.tzinfo, round(moment.timestamp() * 1000)) == (UTC, started_unix_ms)
         first, second = record["attempts"]
         assert record.pop("stream", False) is stream
         assert record.pop("duration_ms") >= first.pop("duration_ms") + second["duration_ms"] > 0
@@ -83,6 +88,8 @@ def test_everything_known_of_an_exchange_that_went_well(stream: bool) -> None:
             "method": "POST",
             "route": "messages",
             "principal": "team-a",
+            "client_address": "127.0.0.1",
+            "user_agent": "claude-cli/2.1 (test)",
             "model": MODEL,
             "status": 200,
             "provider": "b",
@@ -479,5 +486,41 @@ def test_only_a_valid_trace_is_recorded(value: str, trace: str | None) -> None:
             assert a.seen[0].values(b"traceparent") == [value.encode()]
         (record,) = gateway.records
         assert record.get("trace_id") == trace
+
+    run(main())
+
+
+# What an operator asks for
+
+
+def test_a_request_that_no_route_takes_is_recorded_with_its_path_and_why() -> None:
+    async def main() -> None:
+        async with Upstream() as a, serving(providers(a)) as gateway:
+            await ask(gateway, asked(), "/v1/massages?key=secret", user_agent="curl/8")
+            await ask(gateway, None, "/v1/messages")
+        first, second = gateway.records
+        assert (first["status"], first["path"], first["user_agent"]) == (404, "/v1/massages", "curl/8")
+        assert first["error_message"]
+        assert (second["status"], second["path"], second["error_kind"]) == (405, "/v1/messages", "method_not_allowed")
+
+    run(main())
+
+
+def test_an_error_of_ours_is_recorded_with_its_message() -> None:
+    async def main() -> None:
+        async with Upstream() as a, serving(providers(a)) as gateway:
+            reply = await ask(gateway, {"max_tokens": 1})
+        assert gateway.records[0]["error_message"] == reply.json["error"]["message"] == "model: Field required"
+
+    run(main())
+
+
+def test_numbers_are_rounded() -> None:
+    async def main() -> None:
+        async with Upstream(answers()) as a, serving(providers(a)) as gateway:
+            await ask(gateway, asked())
+        (record,) = gateway.records
+        for number in (record["duration_ms"], record["upstream_ms"], record["attempts"][0]["duration_ms"]):
+            assert round(number, 3) == number
 
     run(main())

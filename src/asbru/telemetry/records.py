@@ -22,7 +22,7 @@ from queue import SimpleQueue
 
 import msgspec
 
-from asbru.record import Record
+from asbru.record import Record, finish
 
 log = logging.getLogger("asbru.records")
 
@@ -162,6 +162,8 @@ class RecordLog:
 
     def _write_some(self, records: list[Record]) -> None:
         try:
+            for record in records:
+                finish(record)
             lines = self._encoder.encode_lines(records)
             if self._torn:  # costs a reader one line, not two
                 lines = b"\n" + lines
