@@ -22,17 +22,17 @@ from asbru.policy.router import Target
 
 SKIPPED = "skipped"
 BROKE: dict[str, str] = {
-    "connect": "could not be reached",
-    "tls": "no secure connection could be made",
-    "connect_timeout": "no connection was made in time",
-    "no_connection": "too many requests wait for a connection",
-    "wait_timeout": "no connection became free in time",
-    "reset": "the connection was lost",
-    "first_byte_timeout": "did not begin to answer in time",
-    "idle_timeout": "stopped in the middle of its answer",
-    "deadline": "the request's time is over",
-    "protocol": "answered nonsense",
-    "too_large": "answered more than a message can be",
+    "connect": "connection failed",
+    "tls": "TLS handshake failed",
+    "connect_timeout": "connection timed out",
+    "no_connection": "too many requests are waiting for a connection",
+    "wait_timeout": "timed out waiting for a free connection",
+    "reset": "connection lost",
+    "first_byte_timeout": "timed out waiting for the response",
+    "idle_timeout": "the response stopped before it was complete",
+    "deadline": "request deadline exceeded",
+    "protocol": "the response is not valid",
+    "too_large": "the response exceeds the size limit",
 }
 """What a client is told of each kind of broken exchange."""
 
@@ -233,7 +233,7 @@ def _told(call: Call, failures: Sequence[Failure]) -> Failure | GatewayError:
         # The client need not know hosts and ports; the operator finds them in the log and the Record.
         message = f"{provider}: {BROKE[failure.broke.kind]}"
     elif final.error == "upstream_credentials":
-        message = f"{provider} refused the credentials that the gateway holds for it"
+        message = f"{provider} rejected the gateway's credentials"
     else:
-        message = f"{provider} answered with the status {failure.outcome.status}, which makes no sense here"
+        message = f"{provider} returned the unexpected status {failure.outcome.status}"
     return GatewayError(final.error, message, retry_after_s=1.0 if final.error == "shed" else None)

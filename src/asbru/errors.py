@@ -85,6 +85,11 @@ class GatewayError(Exception):
         self.headers = headers or []
 
 
+def internal_error(request_id: str) -> GatewayError:
+    """A defect of the gateway; the log has its traceback under this id."""
+    return GatewayError("internal", f"Internal error in the gateway; search its log for {request_id}")
+
+
 def body(error: GatewayError, request_id: str) -> bytes:
     """The error as a JSON object of the Messages API."""
     inner: dict[str, object] = {"type": error.row.type, "message": error.message}

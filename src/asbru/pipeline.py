@@ -23,7 +23,7 @@ from asbru.attempt import Answer, Failure, Request
 from asbru.call import Call
 from asbru.dialects import file_refs
 from asbru.dialects.betas import LONG_CONTEXT as LONG_CONTEXT_BETA
-from asbru.errors import GatewayError
+from asbru.errors import GatewayError, internal_error
 from asbru.gateway import Gateway
 from asbru.policy import nested_models, threads
 from asbru.policy.keys import OWN_KEY
@@ -61,7 +61,7 @@ async def handle(exchange: Exchange, gateway: Gateway) -> None:
         raise
     except Exception:
         log.exception("request %s failed", call.request_id)
-        await relay.refuse(call, GatewayError("internal", "The gateway failed; its log has the details"))
+        await relay.refuse(call, internal_error(call.request_id))
     finally:
         call.settle()
 

@@ -107,7 +107,9 @@ async def failure(call: Call, failed: Failure) -> None:
         call.record.error_kind = kind
         await _end(call, sse.encode(b"error", answer.body))
     else:
-        await end_with_error(call, GatewayError("upstream_invalid", "The upstream answered nonsense"), torn=False)
+        await end_with_error(
+            call, GatewayError("upstream_invalid", "The upstream sent an invalid response"), torn=False
+        )
 
 
 def give(call: Call, answer: Answer) -> Awaitable[None]:

@@ -46,7 +46,8 @@ def assert_refused(reply: Reply, status: int, type: str, reason: str | None = No
 @pytest.mark.parametrize(
     ("body", "says"),
     [
-        (b"", "JSON"),
+        (b"", "the body is empty"),
+        (b" \r\n", "the body is empty"),
         (b"{", "JSON"),
         (b"[]", "object"),
         (b'"text"', "object"),

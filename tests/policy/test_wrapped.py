@@ -168,7 +168,7 @@ def test_a_wrapped_credential_is_refused_with_a_hint_also_beside_a_good_one(head
                 with pytest.raises(GatewayError) as caught:
                     gate(required=required, direct=direct).identify([*beside, wrapped], 0)
                 assert caught.value.row.status == 401
-                assert header in caught.value.message or caught.value.message == "The virtual key is not known here"
+                assert header in caught.value.message or caught.value.message == "Unknown virtual key"
                 assert key not in caught.value.message
 
 

@@ -291,3 +291,36 @@ def test_an_id_is_what_was_encoded(text: str) -> None:
             assert (found.route.name, found.id, found.path) == (name, text, path)
         else:
             assert not text.isprintable() or "\\" in text or "/" in text or not text.strip(".")
+
+
+# What a client reads
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "message"),
+    [
+        ("POST", b"/v1/message", "Not found: POST /v1/message. Did you mean /v1/messages?"),
+        ("POST", b"/cursor/v1/mesages", "Not found: POST /cursor/v1/mesages. Did you mean /cursor/v1/messages?"),
+        ("GET", b"/v1/model", "Not found: GET /v1/model. Did you mean /v1/models?"),
+        ("GET", b"/helth", "Not found: GET /helth. Did you mean /health?"),
+        ("GET", b"/favicon.ico", "Not found: GET /favicon.ico."),
+        ("GET", b"/\xff\x00%0d", "Not found: GET /\ufffd?%0d."),
+        (
+            "POST",
+            b"/v1/chat/completions",
+            "Not found: POST /v1/chat/completions. This gateway speaks the Anthropic Messages API: POST /v1/messages",
+        ),
+        ("GET", b"/v1/messages", "GET is not allowed here; use POST"),
+        ("PUT", b"/v1/files", "PUT is not allowed here; use GET or HEAD or POST"),
+    ],
+)
+def test_an_error_names_the_mistake_and_the_remedy(method: str, path: bytes, message: str) -> None:
+    with pytest.raises(GatewayError) as caught:
+        match(method, path)
+    assert caught.value.message == message
+
+
+def test_a_long_path_is_cut() -> None:
+    with pytest.raises(GatewayError) as caught:
+        match("GET", b"/" + b"x" * 10_000)
+    assert len(caught.value.message) < 150

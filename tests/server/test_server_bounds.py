@@ -77,6 +77,22 @@ def test_what_is_not_a_request_is_refused_and_the_connection_closed(run: Runner,
 
 
 @run_on_each_loop
+def test_tls_on_the_plain_port_is_told_so(run: Runner) -> None:
+    async def unreachable(exchange: Exchange) -> None:
+        raise AssertionError(f"{exchange} was let through")
+
+    async def main() -> None:
+        async with serving(unreachable) as live:
+            peer = await live.peer()
+            await peer.send(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(range(32)))
+            answer = await peer.answer()
+            assert answer.status == 400
+            assert b"this port speaks plain HTTP, not HTTPS" in answer.body
+
+    run(main())
+
+
+@run_on_each_loop
 @pytest.mark.parametrize(
     "body",
     [

@@ -224,6 +224,8 @@ def mask_surrogates(data: bytes) -> bytes:
 
 def _validate(body: bytes) -> tuple[bytes, dict[str, msgspec.Raw]]:
     """The text that was parsed (as long as `body`: masked where need be) and the raw value of each top-level key."""
+    if not body or body.isspace():
+        raise SpliceError("the body is empty")
     _check_utf8(body)
     try:
         try:

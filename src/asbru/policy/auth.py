@@ -190,7 +190,7 @@ class Authenticator:
     def _virtual_key(self, key_digest: bytes, now_unix_s: float) -> Principal:
         principal = self._keys.get(key_digest)
         if principal is None or principal.key is None:
-            raise GatewayError("virtual_key_not_found", "The virtual key is not known here")
+            raise GatewayError("virtual_key_not_found", "Unknown virtual key")
         policy = principal.key
         if not policy.active:
             raise GatewayError("virtual_key_blocked", f"The virtual key {policy.name!r} is disabled")

@@ -17,7 +17,7 @@ from collections.abc import Awaitable, Callable, Coroutine, MutableMapping
 from typing import Any
 
 from asbru import errors
-from asbru.errors import GatewayError
+from asbru.errors import GatewayError, internal_error
 from asbru.server import routes
 from asbru.server.cors import Cors
 from asbru.server.exchange import Handler
@@ -52,8 +52,8 @@ def application(handler: Handler, cors: Cors | None) -> Application:
                 raise
             exchange.fail(GatewayError("draining", "The gateway is shutting down", retry_after_s=1))
         except Exception:
-            log.exception("%s %s failed", exchange.method, exchange.path.decode("latin-1"))
-            exchange.fail(GatewayError("internal", "The gateway failed; its log has the details"))
+            log.exception("%s: %s %s failed", exchange.name(), exchange.method, exchange.path.decode("latin-1"))
+            exchange.fail(internal_error(exchange.name()))
         finally:
             exchange.wire.exchange_ended(exchange)
 
@@ -68,7 +68,7 @@ def options(exchange: HttpExchange, cors: Cors | None) -> None:
         return
     found = routes.find(exchange.path)
     if found is None:
-        raise routes.not_found()
+        raise routes.not_found(exchange.method, exchange.path)
     headers = [(b"allow", routes.allowed(found)), *identity]
     if cors is not None and exchange.cors:
         exchange.cors += cors.preflight(exchange.head.headers)

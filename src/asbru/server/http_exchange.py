@@ -434,4 +434,8 @@ def _too_large(limit_bytes: int) -> GatewayError:
 
 
 def too_much_held() -> GatewayError:
-    return GatewayError("shed", "The gateway holds as much of other requests as it may", retry_after_s=1)
+    return GatewayError(
+        "shed",
+        "The gateway's memory for request bodies is full (server.max_buffered_bytes); retry shortly",
+        retry_after_s=1,
+    )

@@ -119,7 +119,7 @@ class RequestParser:
             except httptools.HttpParserError as error:
                 self._broken(error)
             if self._head is not None and not self.deaf:
-                self.refuse(GatewayError("invalid_request", "The request is not valid HTTP: its head has no end"))
+                self.refuse(GatewayError("invalid_request", "Malformed HTTP request: the headers are incomplete"))
             at = end
         # fast path: nothing is left open when a read is exactly one request.
         if self.incoming is not None:
@@ -203,7 +203,7 @@ class RequestParser:
         exchange, head = self.incoming, self._head
         assert exchange is not None
         if head is None:
-            self.refuse(GatewayError("invalid_request", "The request is not valid HTTP: its head ends elsewhere"))
+            self.refuse(GatewayError("invalid_request", "Malformed HTTP request: the end of the headers is ambiguous"))
             raise StopParsing
         self._head = None
         exchange.head = head
@@ -267,7 +267,7 @@ class RequestParser:
             exchange.content_encoding = said[b"content-encoding"].lower()
         if b"expect" in said and not exchange.is_http_1_0:
             if said[b"expect"].lower() != b"100-continue":
-                return GatewayError("invalid_request", "The only expectation that can be met is 100-continue")
+                return GatewayError("invalid_request", "Unsupported Expect header; only 100-continue is supported")
             exchange.expects_continue = True
         if b"upgrade" in said and exchange.content_length != 0 and self._llhttp.should_upgrade():
             self._prepare_tail(exchange)
@@ -298,11 +298,16 @@ class RequestParser:
             log.error("a callback of the HTTP parser failed", exc_info=error)
             self._wire.cut(reset=True)
             return
-        reason = GatewayError("invalid_request", f"The request is not valid HTTP: {error}")
+        hint = "; this port speaks plain HTTP, not HTTPS" if self._is_tls() else ""
+        reason = GatewayError("invalid_request", f"Malformed HTTP request: {error}{hint}")
         if self.incoming is not None and self._head_complete:
             self.fail(self.incoming, reason)
         else:
             self.refuse(reason)
+
+    def _is_tls(self) -> bool:
+        """Whether the client began a TLS handshake: no method begins with that byte."""
+        return self._seen[:1] == b"\x16"
 
     # Bounds
 

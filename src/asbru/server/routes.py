@@ -15,6 +15,7 @@ Clients disagree about whether a base URL ends in ``/v1`` (the Vercel AI SDK exp
 from __future__ import annotations
 
 from collections.abc import Callable
+from difflib import get_close_matches
 from typing import Literal, NamedTuple
 from urllib.parse import unquote_to_bytes
 
@@ -90,10 +91,11 @@ def match(method: str, path: bytes) -> Match:
     """
     found = _FIXED.get(path) or find(path)
     if found is None:
-        raise not_found()
+        raise not_found(method, path)
     if method not in found.route.methods:
-        allow = allowed(found)
-        raise GatewayError("method_not_allowed", f"This path takes {allow.decode()} only", headers=[(b"allow", allow)])
+        usable = " or ".join(found.route.methods)
+        message = f"{method} is not allowed here; use {usable}"
+        raise GatewayError("method_not_allowed", message, headers=[(b"allow", allowed(found))])
     return found
 
 
@@ -123,8 +125,26 @@ def _with_one_version(path: bytes) -> bytes:
     return path
 
 
-def not_found() -> GatewayError:
-    return GatewayError("not_found", "There is nothing at this path")
+def not_found(method: str, path: bytes) -> GatewayError:
+    """Names the request, and what it may have been meant to be."""
+    shown = path[:_MAX_SHOWN_BYTES].decode("ascii", "replace")
+    shown = "".join(character if character.isprintable() else "?" for character in shown)
+    return GatewayError("not_found", f"Not found: {method} {shown}. {_hint(path)}".rstrip())
+
+
+def _hint(path: bytes) -> str:
+    plain = path[:_MAX_SHOWN_BYTES].lower().rstrip(b"/")
+    if plain.endswith(_OPENAI_PATHS):
+        return "This gateway speaks the Anthropic Messages API: POST /v1/messages"
+    prefix = max((each for each in PREFIXES if plain.startswith(each + b"/")), key=len, default=b"")
+    asked = plain[len(prefix) :].decode("latin-1")
+    near = get_close_matches(asked, _ROUTE_PATHS, n=1, cutoff=0.75)
+    return f"Did you mean {prefix.decode()}{near[0]}?" if near else ""
+
+
+_MAX_SHOWN_BYTES = 100
+_ROUTE_PATHS = [path.decode() for path in (*_UNDER_PREFIXES, *_AT_ROOT) if path]
+_OPENAI_PATHS = (b"/chat/completions", b"/responses", b"/embeddings", b"/completions")
 
 
 def allowed(found: Match) -> bytes:
