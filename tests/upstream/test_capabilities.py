@@ -46,6 +46,8 @@ def test_rows_are_about_known_providers_and_canonical_names_and_say_something() 
         ("deepseek", "deepseek-v4-pro", ("low", "high", "max")),
         ("mistral", "magistral-medium-latest", ("none", "high")),
         ("vllm", "Qwen/Qwen3.8-27B", ("low", "medium", "xhigh")),
+        ("my-own", "Qwen/Qwen3.8-27B-FP8", ("low", "medium", "xhigh")),
+        ("groq", "qwen/qwen3.8-27b", ()),
         ("openai", "o3", ("low", "medium", "high")),
         ("my-own", "some-model", ()),
         ("ollama", "gpt-oss:20b", ("low", "medium", "high")),
