@@ -176,14 +176,19 @@ const rest = {
 
   async thinkingReplayed() {
     const thinking = { type: "adaptive", display: "summarized" };
-    const ask = (messages) =>
-      client.messages.stream({ model: "claude-opus-5", max_tokens: 1000, thinking, messages }).finalMessage();
+    const ask = (messages, headers) =>
+      client.messages
+        .stream({ model: "claude-opus-5", max_tokens: 1000, thinking, messages }, { headers })
+        .finalMessage();
     const first = await ask([user("Think")]);
     assert.equal(first.content[0].type, "thinking");
     const history = [user("Think"), { role: "assistant", content: first.content }, user("Again")];
     assert.match(textOf(await ask(history)), /Again/);
     first.content[0].thinking += "!";
-    assert.ok((await refused(ask(history))) instanceof Anthropic.BadRequestError);
+    // Without "strict" the gateway asks once more, without the reasoning.
+    const strict = { "x-asbru-strict": "true" };
+    assert.ok((await refused(ask(history, strict))) instanceof Anthropic.BadRequestError);
+    assert.match(textOf(await ask(history)), /Again/);
   },
 
   async mcp() {
