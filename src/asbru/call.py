@@ -6,6 +6,7 @@ A `Call` is made when the exchange begins and settled exactly once when it ends,
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Awaitable, Sequence
 from functools import lru_cache
 from itertools import count
@@ -122,7 +123,7 @@ class Call:
         if len(self.exchange.query) > _SHORT_QUERY_BYTES:
             self.gateway.auth.refuse_wrapped("query", self.exchange.query)
         record.principal = self.principal.name
-        record.user_agent = recorded(head.text(b"user-agent"))
+        record.user_agent = recorded(head.text(b"user-agent"), masked=True)
         record.dimensions = head.dimensions
         record.session_id = recorded(head.session)
         if self.principal.direct is not None:
@@ -273,10 +274,10 @@ class Call:
     async def refuse(self, error: GatewayError) -> None:
         """Answer with an error of our own."""
         record = self.record
-        record.error_kind, record.error_message = error.kind, error.message
+        record.error_kind, record.error_message = error.kind, mask_keys(error.message)
         if not record.route:
-            record.path = recorded(self.exchange.path.decode("latin-1"))
-            record.user_agent = recorded(self.head.text(b"user-agent"))
+            record.path = recorded(self.exchange.path.decode("latin-1"), masked=True)
+            record.user_agent = recorded(self.head.text(b"user-agent"), masked=True)
         status, headers, body = render(error, self.request_id)
         headers += [(b"x-asbru-attempts", tried) for tried in self.tried()]
         record.status = status
@@ -326,10 +327,23 @@ def _candidate(provider: str, model: str) -> bytes:
 MAX_ID_CHARS = 256
 
 
-def recorded(identity: str | None) -> str | None:
-    """An id from outside as a Record may hold it: of limited length, without control characters."""
+_a_key = re.compile(r"(?i)\bsk-[a-z0-9_-]{6,}|\bAIza[a-z0-9_-]{20,}|\beyJ[a-z0-9_-]{6,}\.[a-z0-9_.-]*")
+
+
+def mask_keys(text: str) -> str:
+    """A text from outside without what looks like a key: clients put theirs into a URL, too."""
+    return _a_key.sub("***", text)
+
+
+def recorded(identity: str | None, *, masked: bool = False) -> str | None:
+    """An id from outside as a Record may hold it: of limited length, without control characters.
+
+    ``masked``: keys in it are, before it is cut.
+    """
     if identity is None:
         return None
+    if masked:
+        identity = mask_keys(identity)
     identity = identity[:MAX_ID_CHARS]
     return identity if identity.isprintable() else "".join(char if char.isprintable() else "?" for char in identity)
 

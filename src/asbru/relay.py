@@ -11,7 +11,7 @@ from collections.abc import Awaitable
 from functools import lru_cache
 
 from asbru.attempt import Answer, Failure
-from asbru.call import EVENT_STREAM, Call, header_text, loss_text
+from asbru.call import EVENT_STREAM, Call, header_text, loss_text, mask_keys
 from asbru.dialects import sse
 from asbru.dialects.message_stream import StreamError
 from asbru.dialects.watch import DEFAULT_HOLD_LIMIT_BYTES, MessageFacts, Watch, error_facts
@@ -25,7 +25,7 @@ def answer_lines(call: Call, answer: Answer, cost_usd: float | None = None) -> b
     """The upstream's end-to-end header lines as they came, then what the gateway says about the exchange."""
     attempt, head = answer.attempt, answer.head
     identity = call.request_id.encode("ascii")
-    upstream_ms = int(attempt.duration_ms)
+    upstream_ms = round(attempt.duration_ms)  # as `call.attempt_text` rounds it
     tried = call.tried()  # in one header, or in one for each attempt when all of them failed
     attempts = b"; ".join(tried) if answer.status < 300 else b"\r\nx-asbru-attempts: ".join(tried)
     served_by = _served_by(answer.target.provider, answer.served_model)
@@ -255,7 +255,7 @@ def stream_error(broken: UpstreamError) -> GatewayError:
 
 async def end_with_error(call: Call, error: GatewayError, *, torn: bool) -> None:
     """End a started event stream with one valid error event; a torn one can only be cut."""
-    call.record.error_kind, call.record.error_message = error.kind, error.message
+    call.record.error_kind, call.record.error_message = error.kind, mask_keys(error.message)
     if torn:
         call.exchange.abort()
         return

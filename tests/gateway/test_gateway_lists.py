@@ -97,6 +97,13 @@ def test_a_bare_list() -> None:
     assert (entry["id"], entry["max_input_tokens"], entry["created_at"]) == ("m-1", 7, "1970-01-01T00:00:00Z")
 
 
+def test_a_date_in_a_name_is_the_models() -> None:
+    names = ["m-20251001", "m-2024-08-06", "m@20250219", "vendor.m-20241022-v2:0", "m-20259901"]
+    shown = told([{"id": name} for name in names], "openai-chat", "m-20251001")
+    dates = {entry["id"]: entry["created_at"][:10] for entry in shown}
+    assert list(dates.values()) == ["2025-10-01", "2024-08-06", "2025-02-19", "2024-10-22", "1970-01-01"]
+
+
 def test_geminis() -> None:
     (entry,) = told(GEMINI, "gemini", "gemini-2.5-flash")
     assert (entry["id"], entry["display_name"]) == ("gemini-2.5-flash", "Gemini 2.5 Flash")

@@ -305,6 +305,33 @@ def test_a_refusal_says_its_kind() -> None:
     run(main())
 
 
+def test_a_key_in_a_path_or_a_user_agent_is_masked() -> None:
+    async def main() -> None:
+        agent = "tool/1.0 " + VIRTUAL_KEY
+        async with Upstream(answers()) as a, serving(providers(a)) as gateway:
+            await ask(gateway, None, f"/v1/mesages/{VIRTUAL_KEY}?key={VIRTUAL_KEY}", user_agent=agent)
+            await ask(gateway, asked(), user_agent=agent)
+        first, second = gateway.records
+        assert (first["path"], first["user_agent"]) == ("/v1/mesages/***", "tool/1.0 ***")
+        assert second["user_agent"] == "tool/1.0 ***"
+        assert VIRTUAL_KEY not in json.dumps(gateway.records)
+
+    run(main())
+
+
+@streamed
+def test_an_attempts_time_is_the_same_in_every_header(stream: bool) -> None:
+    async def main() -> None:
+        async with Upstream(streams() if stream else answers()) as a, serving(providers(a)) as gateway:
+            reply = await ask(gateway, asked(stream=stream))
+        (record,) = gateway.records
+        shown = f"{round(record['upstream_ms'])}"
+        assert reply.value(b"x-asbru-upstream-ms") == reply.value(b"x-bifrost-upstream-latency-ms") == shown
+        assert (reply.value(b"x-asbru-attempts") or "").endswith(f" {shown}ms")
+
+    run(main())
+
+
 def test_dimensions_are_bounded() -> None:
     async def main() -> None:
         async with (

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asbru.load import ConfigError
+from asbru.load import ConfigError, load
 from asbru.load.files import MAX_FILE_BYTES, read
+from asbru.load.lines import json_lines
 from asbru.load.problems import Value
 from asbru.load.yaml_file import MAX_DEPTH, Reader
 
@@ -24,6 +25,13 @@ def refusal(file: Path, content: str | bytes) -> str:
     with pytest.raises(ConfigError) as caught:
         read(file)
     return str(caught.value).removeprefix(str(file))
+
+
+plain = st.recursive(
+    st.none() | st.booleans() | st.integers(-(10**17), 10**17) | st.text(st.characters(codec="ascii"), max_size=8),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text("abc#:'\" -", max_size=5), inner, max_size=4),
+    max_leaves=20,
+)
 
 
 @pytest.mark.parametrize(
@@ -42,7 +50,50 @@ def test_the_formats_say_the_same(tmp_path: Path, name: str, text: str) -> None:
     assert read(file)[0] == {"server": {"port": 9000}, "models": {"fast": ["a/b"]}}
 
 
-def test_only_yaml_tells_lines(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("a.json", '{\n"a": {\n"b,\\"}": "x:{",\n\t"c": [\n1,\n{"d": [[2],\n3]}]}, "e": {},\n"f": []}'),
+        ("a.toml", '\n[a]\n"b,\\"}" = "x:{" # c = 1\n  c=[\n1,\n{d = [[2],\n3]}]\n[e]\n\n'),
+    ],
+)
+def test_json_and_toml_tell_lines(tmp_path: Path, name: str, text: str) -> None:
+    file = tmp_path / name
+    file.write_text(text)
+    lines = read(file)[1]
+    wanted: dict[tuple[str | int, ...], int] = {("a",): 2, ("a", 'b,"}'): 3, ("a", "c"): 4}
+    if name == "a.json":
+        wanted |= {("a", "c", 1): 6, ("a", "c", 1, "d", 1): 7, ("e",): 7, ("f",): 8}
+    assert {path: lines.get(path) for path in wanted} == wanted
+
+
+def test_toml_tells_the_lines_of_arrays_of_tables(tmp_path: Path) -> None:
+    file = tmp_path / "a.toml"
+    file.write_text('x = """\n[[k]]\nz = 1\n"""\n[[k]]\nn = 1\n[k.in]\nb.c = 1\n[[k]]\nn = 2\n[k.in]\nb.c = 2\n')
+    assert read(file)[1] == {
+        ("x",): 1, ("k",): 5, ("k", 0): 5, ("k", 0, "n"): 6, ("k", 0, "in"): 7, ("k", 0, "in", "b", "c"): 8,
+        ("k", 1): 9, ("k", 1, "n"): 10, ("k", 1, "in"): 11, ("k", 1, "in", "b", "c"): 12,
+    }  # fmt: skip
+
+
+@given(plain)
+def test_json_has_a_line_for_everything_in_it(value: Value) -> None:
+    def paths(value: Value, path: tuple[str | int, ...] = ()) -> set[tuple[str | int, ...]]:
+        inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+        return {path}.union(*(paths(each, (*path, part)) for part, each in inner)) if inner else {path}
+
+    assert json_lines(json.dumps(value, indent=1)).keys() == paths(value) - {()}
+
+
+def test_an_editors_schema_key_is_no_setting(tmp_path: Path) -> None:
+    file = tmp_path / "a.json"
+    file.write_text('{"$schema": "https://example.com/s.json",\n"sever": {}}')
+    with pytest.raises(ConfigError) as caught:
+        load(file, {})
+    assert str(caught.value) == f"{file}:2: sever: unknown key `sever`; did you mean `server`?"
+
+
+def test_yaml_tells_lines(tmp_path: Path) -> None:
     file = tmp_path / "a.yaml"
     file.write_text("# comment\nserver:\n  port: 1\nkeys:\n  - a\n  - {b: 2}\n")
     lines = read(file)[1]
@@ -93,13 +144,6 @@ def test_an_alias_is_the_anchors_value() -> None:
         "c": "text",
         "d": "text",
     }
-
-
-plain = st.recursive(
-    st.none() | st.booleans() | st.integers(-(10**17), 10**17) | st.text(st.characters(codec="ascii"), max_size=8),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text("abc#:'\" -", max_size=5), inner, max_size=4),
-    max_leaves=20,
-)
 
 
 @given(plain)

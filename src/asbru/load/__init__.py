@@ -23,6 +23,7 @@ from asbru.load.view import describe, redacted
 __all__ = ["ConfigError", "Problem", "describe", "find", "load", "open_to_others", "redacted", "source"]
 
 CONFIG_VARIABLE = "ASBRU_CONFIG"
+SCHEMA_KEY = "$schema"
 USUAL_FILE = Path("asbru.yaml")
 
 
@@ -57,6 +58,8 @@ def load(
     name = source(path)
     raw, lines = (None, {}) if path is None else read(path)
     decoder = Decoder(name, environ, lines)
+    if isinstance(raw, dict) and isinstance(raw.get(SCHEMA_KEY), str):
+        del raw[SCHEMA_KEY]  # for editors
     config = decoder.decode(Config, raw)
     if config is not None:
         server = config.server

@@ -1,4 +1,4 @@
-"""One configuration file, YAML, JSON or TOML, as plain values and (YAML) the lines they stand on.
+"""One configuration file, YAML, JSON or TOML, as plain values and the lines they stand on.
 
 Keys may not repeat in any format; size and depth are bounded. Errors say the place and what the parser expected, never
 the text that stands there: it may be a secret.
@@ -9,13 +9,14 @@ from __future__ import annotations
 import tomllib
 from pathlib import Path as FilePath
 
+from asbru.load.lines import json_lines, toml_lines
 from asbru.load.problems import ConfigError, Path, Problem, Value, quoted, without_quotes
 
 MAX_FILE_BYTES = 4 << 20
 
 
 def read(file: FilePath) -> tuple[Value, dict[Path, int]]:
-    """The file's content and, for YAML, the lines of its values; raises `ConfigError`."""
+    """The file's content and the lines of its values; raises `ConfigError`."""
     name = str(file)
     text = _text(file)
     suffix = file.suffix.lower()
@@ -26,9 +27,10 @@ def read(file: FilePath) -> tuple[Value, dict[Path, int]]:
             reader = Reader(name)
             return reader.read(text), reader.lines
         if suffix == ".json":
-            return _json(name, text), {}
+            return _json(name, text), json_lines(text)
         if suffix == ".toml":
-            return _toml(name, text), {}
+            value = _toml(name, text)
+            return value, toml_lines(text, value)
     except RecursionError:
         raise _wrong(name, "nested too deeply") from None
     raise _wrong(name, "the name must end with .yaml, .yml, .json or .toml")

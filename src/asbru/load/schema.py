@@ -22,6 +22,7 @@ def json_schema() -> dict[str, object]:
     for name, definition in definitions.items():
         for field, schema in definition["properties"].items():
             schema["description"] = docs[name][field]
+    definitions["Config"]["properties"]["$schema"] = {"type": "string", "description": "this schema, for editors"}
     schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", **root, "$defs": definitions}
     # Python's \Z is what $ means in a JSON Schema's regular expressions.
     text = msgspec.json.encode(schema).replace(rb"\\Z", b"$").replace(b"#/components/schemas/", b"#/$defs/")

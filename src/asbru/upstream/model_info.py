@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from typing import NamedTuple
 
@@ -10,6 +11,8 @@ import msgspec
 from asbru.dialects.codec import Model
 
 _EPOCH = "1970-01-01T00:00:00Z"
+"""What the Messages API says of a model whose release date is unknown; SDKs want a date in any case."""
+_dated = re.compile(r"[-@](20\d\d)-?(0[1-9]|1[0-2])-?(0[1-9]|[12]\d|3[01])(?:-v\d+(?::\d+)?)?\Z")
 
 
 class Listed(NamedTuple):
@@ -25,7 +28,10 @@ class Listed(NamedTuple):
 def info(entry: Listed, facts: Model) -> bytes:
     """A ModelInfo: what the provider says, then what is known; null where nothing is."""
     created = _EPOCH
-    if 0 < entry.created_unix_s < 1 << 32:
+    named = _dated.search(entry.id)
+    if named is not None:
+        created = f"{named[1]}-{named[2]}-{named[3]}T00:00:00Z"
+    elif 0 < entry.created_unix_s < 1 << 32:
         created = datetime.fromtimestamp(entry.created_unix_s, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     return msgspec.json.encode(
         {
