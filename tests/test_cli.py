@@ -47,6 +47,16 @@ def test_wrong_usage_exits_2(args: list[str]) -> None:
     assert "Error: " in result.stderr
 
 
+@pytest.mark.parametrize("args", [["check"], ["check", "--json"], ["check", "--schema"], ["keys", "generate"], ["-h"]])
+def test_a_full_disk_is_one_line(args: list[str]) -> None:
+    with Path("/dev/full").open("w") as full:
+        result = subprocess.run(
+            [sys.executable, "-m", "asbru", *args], stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert result.returncode == 1
+    assert result.stderr == "asbru: standard output cannot be written: No space left on device\n"
+
+
 @pytest.mark.parametrize("command", ["serve", "check"])
 def test_a_wrong_configuration_exits_2_and_says_where(command: str, tmp_path: Path) -> None:
     file = tmp_path / "wrong.yaml"

@@ -7,11 +7,12 @@ else to standard error. Exit codes: 0 clean, 1 unexpected, 2 usage or configurat
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn, TypedDict, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, NoReturn, TypedDict, TypeVar, Unpack
 
 import click
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from asbru.config import Config
     from asbru.load import ConfigError
 
-CONFIGURATION, CANNOT_START = 2, 3
+UNEXPECTED, CONFIGURATION, CANNOT_START = 1, 2, 3
 DEFAULT_SANDBOX_PORT = 8090
 
 _config_option = click.option(
@@ -66,7 +67,24 @@ def _serve_options(command: _F) -> _F:
     return command
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class _Commands(click.Group):
+    """The commands; output that cannot be written is one line, not a traceback. Click itself handles closed pipes."""
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return super().main(*args, **kwargs)
+        except OSError as error:
+            if error.errno not in _FULL:
+                raise
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or the exit would try again and fail
+            click.echo(f"asbru: standard output cannot be written: {error.strerror}", err=True)
+            sys.exit(UNEXPECTED)
+
+
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, message="asbru %(version)s")
 def main() -> None:
     """Asbru, an LLM gateway: unmodified Anthropic clients in, every model provider out."""
