@@ -109,6 +109,12 @@ class Service:
                 self._cut_all()
         await self._ended(GRACE_S)  # what was cut cleans up, and its records are written
 
+    async def abort(self) -> None:
+        """End without a drain: cancel what runs, close every connection, return when nothing is left."""
+        self.drain()
+        self._cut_all()
+        await self._ended(GRACE_S)
+
     async def run(self, ready: Callable[[], None] = lambda: None) -> int:
         """Serve until SIGTERM or SIGINT, then drain; the exit code: 0, or 1 when a second signal cut the drain short.
 
