@@ -10,6 +10,7 @@ and system messages (contract §2.6); all others accept everything. `failures` a
 
 from __future__ import annotations
 
+import difflib
 from typing import Annotated, Literal
 
 import msgspec
@@ -17,6 +18,7 @@ from msgspec import Meta
 
 from asbru.sandbox.answers import invalid
 
+MAX_QUOTED_CHARS = 40
 Milliseconds = Annotated[int, Meta(ge=0, le=600_000)]
 
 
@@ -60,11 +62,21 @@ def parse(full: str) -> Name:
             pairs[option.strip()] = value.strip()
     if not model:
         raise invalid("model: String should have at least 1 character before the options")
+    for option in pairs:
+        if option not in Options.__struct_fields__:
+            raise invalid(f"model: {_unknown_option(option)}")
     try:
         options = msgspec.convert(pairs, Options, strict=False)
     except msgspec.ValidationError as error:
         raise invalid(f"model: sandbox option: {error}") from error
     return Name(full, model, options)
+
+
+def _unknown_option(option: str) -> str:
+    near = difflib.get_close_matches(option.lower(), Options.__struct_fields__, n=1, cutoff=0.5)
+    listed = ", ".join(f"`{name}`" for name in Options.__struct_fields__)
+    hint = f"did you mean `{near[0]}`?" if near else f"the sandbox's options are {listed}"
+    return f"unknown option `{option[:MAX_QUOTED_CHARS]}` in the model's name; {hint}"
 
 
 ALL_THINKING = ("adaptive", "enabled", "disabled", "between_tools")
