@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 import uvloop
@@ -21,6 +22,9 @@ from asbru.pipeline import handle
 from asbru.server.exchange import Exchange
 from asbru.server.serve import Service
 from asbru.telemetry.records import open_records, records_fault
+
+if TYPE_CHECKING:
+    from asbru.sandbox.replies import ScriptedReply
 
 log = logging.getLogger("asbru")
 
@@ -141,19 +145,26 @@ def serve(config: Config, *, reload: Callable[[], Config] | None = None) -> int:
     return uvloop.run(main())
 
 
-def serve_sandbox(host: str, port: int) -> int:
-    """Run the sandbox provider alone."""
-    from asbru.sandbox.app import handler
+def serve_sandbox(host: str, port: int, replies: list[ScriptedReply]) -> int:
+    """Run the sandbox provider alone: with scripted replies and a line for each request."""
+    from asbru.sandbox.app import Sandbox, Settings
+    from asbru.sandbox.printing import LinePrinter
 
     _log_to_stderr("info")
 
     async def main() -> int:
-        service = Service(handler(), Server(host=host, port=port))
+        printer = LinePrinter(1)
+        sandbox = Sandbox(Settings(), has_control=True, on_end=lambda entry: printer.print(entry.line()))
+        sandbox.replies.add(replies)
+        service = Service(sandbox.handle, Server(host=host, port=port))
         try:
             await service.start()
         except OSError as error:
             return _refuse(str(error))
-        return await service.run(lambda: _say(f"sandbox provider on http://{host}:{service.port}"))
+        try:
+            return await service.run(lambda: _say(f"sandbox provider on http://{host}:{service.port}"))
+        finally:
+            printer.close()
 
     return uvloop.run(main())
 

@@ -225,11 +225,27 @@ def generate(as_json: bool) -> None:
     show_default=True,
     help="Port to listen on; 0 takes a free one.",
 )
-def sandbox(host: str, port: int) -> None:
-    """Run the sandbox provider alone: the Anthropic API, scripted and deterministic, with no key and no network."""
-    from asbru.app import serve_sandbox
+@click.option(
+    "--replies",
+    "file",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    metavar="FILE",
+    help="Scripted replies (a JSON list) for the first message requests.",
+)
+def sandbox(host: str, port: int, file: Path | None) -> None:
+    """Run the sandbox provider alone: the Anthropic API, scripted and deterministic, with no key and no network.
 
-    sys.exit(serve_sandbox(host, port))
+    Prints one line for each request.
+    """
+    from asbru.app import serve_sandbox
+    from asbru.sandbox.replies import read_file
+
+    try:
+        replies = [] if file is None else read_file(file)
+    except ValueError as error:
+        click.echo(f"asbru: {file}: {error}", err=True)
+        sys.exit(CONFIGURATION)
+    sys.exit(serve_sandbox(host, port, replies))
 
 
 def _warn_of_exposed_secrets(config: Config, file: Path | None) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+import asbru.sandbox
 from asbru.secrets import new_virtual_key
 from tests.e2e.claude_code import launch
 from tests.e2e.running import Gateway
@@ -73,6 +74,30 @@ def test_tool(program: Path, locked: Gateway, tmp_path: Path) -> None:
     turns = [record for record in locked.records() if record["session_id"] == report["session_id"]]
     assert [turn["stop_reason"] for turn in turns] == ["tool_use", "end_turn"]
     assert turns[1]["usage"]["cache_read_input_tokens"] > 0
+
+
+def test_all_tools(program: Path, tmp_path: Path) -> None:
+    """With every tool it has, "Hello" is answered in text at once: no agent is started."""
+    with asbru.sandbox.running() as sandbox:
+        code, report = ask(program, sandbox.url, tmp_path, "Hello", "--model", "claude-opus-5-5")
+        turns = [request for request in sandbox.requests if request.path == "/v1/messages"]
+    assert code == 0 and report["result"].startswith("You said: “Hello”.")
+    assert 1 <= len(turns) <= 2
+    assert "Agent" in [tool["name"] for tool in turns[-1].body["tools"]]
+
+
+def test_scripted_tool(program: Path, tmp_path: Path) -> None:
+    """A scripted call is run, and its result is in the log of requests."""
+    with asbru.sandbox.running() as sandbox:
+        call = {"command": "echo scripted", "description": "Say it"}
+        sandbox.reply(content=[{"type": "tool_use", "name": "Bash", "input": call}])
+        sandbox.reply("All done.")
+        code, report = ask(
+            program, sandbox.url, tmp_path, "Go", "--model", "claude-opus-5-5", "--allowedTools", "Bash(echo *)"
+        )
+        last = sandbox.requests[-1]
+    assert (code, report["result"]) == (0, "All done.")
+    assert "scripted" in json.dumps(last.body["messages"][-1])
 
 
 def test_broken_primary(program: Path, locked: Gateway, tmp_path: Path) -> None:

@@ -7,13 +7,17 @@ that the same request gets the same bytes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from asbru.errors import Headers
 from asbru.sandbox.ids import EPOCH, identifier
 from asbru.server.exchange import Exchange
+
+if TYPE_CHECKING:
+    from asbru.sandbox.request_log import Entry
 
 ORGANIZATION = b"00000000-5a4d-4b0c-8000-000000000001"
 
@@ -114,6 +118,8 @@ class Reply:
 
     def __init__(self, exchange: Exchange) -> None:
         self.exchange = exchange
+        self.entry: Entry | None = None
+        """Where the request is logged."""
         self.request_id = ""
         self.identify(b"")
 
@@ -137,6 +143,23 @@ class Reply:
     async def json(self, value: object, *, status: int = 200, headers: Headers | None = None) -> None:
         body = msgspec.json.encode(value)
         await self.exchange.respond(status, self.headers("application/json", headers), body)
+
+    def note(self, model: str, is_stream: bool) -> None:
+        """Log what was asked for."""
+        if self.entry is not None:
+            self.entry.model, self.entry.stream = model, is_stream
+
+    def note_answer(self, content: Sequence[Mapping[str, object]], stop_reason: str) -> None:
+        """Log what is answered, in a few words."""
+        if self.entry is not None:
+            blocks = (f"{block['type']} {block['name']}" if "name" in block else block["type"] for block in content)
+            self.entry.outcome = f"{', '.join(map(str, blocks)) or 'no content'} ({stop_reason})"
+
+    async def refuse(self, error: ApiError) -> None:
+        """Log the error and answer with it."""
+        if self.entry is not None:
+            self.entry.outcome = f"{error.type}: {error.message}"
+        await self.error(error)
 
     async def error(self, error: ApiError) -> None:
         headers = [*self.limits(remaining=False), *error.headers] if error.status == 429 else error.headers

@@ -18,11 +18,15 @@ from asbru.sandbox import caller as callers
 from asbru.sandbox import completions, failures, models, pages, request_fields, stream, tokens, validate
 from asbru.sandbox.answers import ApiError, Reply, invalid
 from asbru.sandbox.batches import Batches, show
+from asbru.sandbox.control import PREFIX, Control
+from asbru.sandbox.failures import Failure
 from asbru.sandbox.files import Files
 from asbru.sandbox.ids import digest
 from asbru.sandbox.models import Name
 from asbru.sandbox.multipart import Form, boundary_of
+from asbru.sandbox.replies import Replies, ScriptedReply
 from asbru.sandbox.request import Request, read
+from asbru.sandbox.request_log import Entry, RequestLog
 from asbru.sandbox.script import compose
 from asbru.sandbox.shape import Shape
 from asbru.sandbox.speech import Speech
@@ -68,8 +72,15 @@ def handler(settings: Settings | None = None) -> Handler:
 
 
 class Sandbox:
-    def __init__(self, settings: Settings) -> None:
+    """A sandbox; ``has_control``: it logs its requests and has the endpoints of `control`."""
+
+    def __init__(
+        self, settings: Settings, *, has_control: bool = False, on_end: Callable[[Entry], None] | None = None
+    ) -> None:
         self.settings = settings
+        self.replies = Replies()
+        self.requests = RequestLog(on_end)
+        self.control = Control(self.replies, self.requests) if has_control else None
         self.files = Files(settings.max_file_total_bytes)
         self.threads = Threads(settings.max_threads, settings.max_thread_total_bytes)
         self.batches = Batches(self.run_one, settings.max_batches, settings.max_batch_total_bytes)
@@ -78,20 +89,44 @@ class Sandbox:
         self.aliases = {profile.alias: profile.id for profile in profiles if profile.alias}
 
     async def handle(self, exchange: Exchange) -> None:
+        if self.control is None:
+            await self.answer(exchange)
+        elif exchange.path.startswith(PREFIX):
+            await self.control.handle(exchange)
+        else:
+            observed = self.requests.observe(exchange)
+            try:
+                await self.answer(observed, observed.entry)
+            finally:
+                self.requests.end(observed.entry)
+
+    async def answer(self, exchange: Exchange, entry: Entry | None = None) -> None:
+        """Answer a request of any dialect; ``entry`` is where it is logged."""
         spoken = speaking(exchange)
         reply = Reply(exchange) if spoken is None else spoken.speech.reply(exchange)
+        reply.entry = entry
         try:
             if spoken is None:
                 await self.dispatch(exchange, reply)
             else:
                 await self.speak(exchange, reply, spoken)
         except ApiError as error:
-            await reply.error(error)
+            await reply.refuse(error)
         except GatewayError as error:
             # The server's own words for a body that is too large, broken or never comes.
-            await reply.error(ApiError(error.row.status, error.message))
+            await reply.refuse(ApiError(error.row.status, error.message))
         except RecursionError:
-            await reply.error(invalid("The request body is nested too deeply."))
+            await reply.refuse(invalid("The request body is nested too deeply."))
+
+    def script(self, name: Name, failure: Failure | None) -> tuple[Name, ScriptedReply | None]:
+        """The name in whose place a message request is handled, and its scripted reply.
+
+        A request whose own model fails takes no reply: it is left for the fallback or the retry that answers.
+        """
+        reply = self.replies.take() if failure is None else None
+        if reply is None or reply.name is None:
+            return name, reply
+        return reply.name, None
 
     async def dispatch(self, exchange: Exchange, reply: Reply) -> None:
         if exchange.path in (b"/", b"/api/hello"):
@@ -122,18 +157,25 @@ class Sandbox:
         heard = speech.hear(spoken.route, spoken.ids, exchange.query, value)
         request = read(heard.messages)
         name = models.parse(request.model)
+        reply.note(name.full, heard.stream)
         profile = models.profile_of(name.model)
         total = tokens.cached(request).total
         if total > profile.max_input_tokens:
             raise speech.too_long(total, profile.max_input_tokens)
-        failure = failures.failure_of(name, callers.retry_count(exchange.head.headers))
+        retries = callers.retry_count(exchange.head.headers)
+        failure = failures.failure_of(name, retries)
+        scripted = None
+        if not heard.count:
+            name, scripted = self.script(name, failure)
+            failure = failures.failure_of(name, retries)
         hang_s = self.settings.hang_s
         if await failures.before(failure, reply, name, stream=heard.stream, hang_s=hang_s):
             return
         if heard.count:
             await failures.whole(failure, reply, name, speech.count(total), hang_s)
             return
-        answer = compose(request, name, profile)
+        answer = compose(request, name, models.profile_of(name.model), scripted)
+        reply.note_answer(answer.content, answer.stop_reason)
         if heard.stream:
             events = speech.events(answer, heard, name.options.chunks)
             await failures.streamed(failure, reply, name, events, hang_s)
@@ -168,11 +210,15 @@ class Sandbox:
         if isinstance(body, dict) and body.get("thread") is not None:
             body = self.threads.join(validate.shaped(body, request_fields.MESSAGE, call.caller))
         request, name = self.read(body, call.caller, request_fields.MESSAGE)
-        failure = failures.failure_of(name, callers.retry_count(call.exchange.head.headers))
+        call.reply.note(name.full, request.stream)
+        retries = callers.retry_count(call.exchange.head.headers)
+        name, scripted = self.script(name, failures.failure_of(name, retries))
+        failure = failures.failure_of(name, retries)
         hang_s = self.settings.hang_s
         if await failures.before(failure, call.reply, name, stream=request.stream, hang_s=hang_s):
             return
-        answer = compose(request, name, models.profile_of(name.model))
+        answer = compose(request, name, models.profile_of(name.model), scripted)
+        call.reply.note_answer(answer.content, answer.stop_reason)
         if request.thread is not None and isinstance(body, dict):
             self.threads.keep(body, answer.id, answer.content)
         if request.stream:
@@ -184,6 +230,7 @@ class Sandbox:
 
     async def count_tokens(self, call: Call) -> None:
         request, name = self.read(await self.json(call), call.caller, request_fields.COUNT_TOKENS)
+        call.reply.note(name.full, False)
         failure = failures.failure_of(name, callers.retry_count(call.exchange.head.headers))
         hang_s = self.settings.hang_s
         if await failures.before(failure, call.reply, name, stream=False, hang_s=hang_s):
@@ -202,6 +249,7 @@ class Sandbox:
         completion = completions.complete(body, name.options)
         failure = failures.failure_of(name, callers.retry_count(call.exchange.head.headers))
         is_stream = body.get("stream") is True
+        call.reply.note(name.full, is_stream)
         hang_s = self.settings.hang_s
         if await failures.before(failure, call.reply, name, stream=is_stream, hang_s=hang_s):
             return

@@ -76,6 +76,8 @@ async def hang(reply: Reply, seconds: float) -> None:
 
 async def before(failure: Failure | None, reply: Reply, name: Name, *, stream: bool, hang_s: float) -> bool:
     """What happens before there is an answer; True when that was all. Raises the errors that are asked for."""
+    if failure is not None and reply.entry is not None:
+        reply.entry.outcome = failure.kind
     default_ms = SLOW_MS if failure is not None and failure.kind == "slow" else 0
     wait_ms = default_ms if name.options.wait_ms is None else name.options.wait_ms
     if wait_ms:
@@ -101,6 +103,8 @@ async def before(failure: Failure | None, reply: Reply, name: Name, *, stream: b
 
 async def _break(failure: Failure, reply: Reply, name: Name, hang_s: float) -> None:
     """The middle of a response: how it goes wrong."""
+    if reply.entry is not None:
+        reply.entry.outcome = failure.kind
     match failure.kind:
         case "error-first-event" | "error-mid-stream":
             await reply.exchange.write(reply.error_event(error_for(failure.status, name.full, words=reply.words)))

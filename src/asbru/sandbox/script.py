@@ -3,7 +3,8 @@
 `compose` gives the whole `Answer`; whether it is sent in one piece or as events makes no difference to it. In order:
 thinking, if it is on; the tools that the API runs itself, with their results; text (the answer proper, or the value
 that fits the asked-for schema, or what the tool results said); calls of the caller's tools. All of it is counted
-against ``max_tokens`` and cut where they end, or where a stop sequence stands.
+against ``max_tokens`` and cut where they end, or where a stop sequence stands. A scripted reply (`replies`) takes the
+place of all that, under the same bounds.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from asbru.sandbox.calls import Call, call_of, choose
 from asbru.sandbox.citations import citations
 from asbru.sandbox.ids import NEXT_DAY, identifier
 from asbru.sandbox.models import Name, Options, Profile
+from asbru.sandbox.replies import ScriptedReply
 from asbru.sandbox.request import Block, Request
 from asbru.sandbox.schema import sample
 from asbru.sandbox.server_tools import Json, found_tools, run, search_citation
@@ -123,8 +125,31 @@ class Draft:
         return True
 
 
-def compose(request: Request, name: Name, profile: Profile) -> Answer:
+def compose(request: Request, name: Name, profile: Profile, scripted: ScriptedReply | None = None) -> Answer:
     draft = Draft(request.max_tokens, request.stop_sequences)
+    if scripted is None:
+        eager = _improvise(draft, request, name, profile)
+    else:
+        eager = _recite(draft, request, name, profile, scripted)
+    following = (scripted.stop_reason if scripted is not None else None) or (
+        "tool_use" if _has_calls(draft) else "end_turn"
+    )
+    stop_reason = name.options.stop_reason or draft.stop_reason or following
+    return Answer(
+        id=identifier("msg", request.fingerprint),
+        model=name.full,
+        content=draft.content,
+        stop_reason=stop_reason,
+        stop_sequence=None if name.options.stop_reason else draft.stop_sequence,
+        stop_details=_stop_details(stop_reason),
+        usage=_usage(request, draft),
+        extra=_extra(request, draft),
+        eager=eager,
+    )
+
+
+def _improvise(draft: Draft, request: Request, name: Name, profile: Profile) -> set[str]:
+    """Write the answer that follows from the request; returns the ids of calls that stream their input eagerly."""
     calls = [] if name.options.stop_reason == "refusal" else choose(request, name)
     _think(draft, request, name.options, profile)
     ran = _run(draft, request, [call for call in calls if call.kind != "client"])
@@ -138,19 +163,29 @@ def compose(request: Request, name: Name, profile: Profile) -> Answer:
         _speak(draft, request, name.options, ran)
     elif not forced:
         draft.say(f"I will use {' and '.join(call.name for call in clients)}.")
-    eager = _call(draft, request, clients)
-    stop_reason = draft.stop_reason or ("tool_use" if _has_calls(draft) else "end_turn")
-    return Answer(
-        id=identifier("msg", request.fingerprint),
-        model=name.full,
-        content=draft.content,
-        stop_reason=name.options.stop_reason or stop_reason,
-        stop_sequence=None if name.options.stop_reason else draft.stop_sequence,
-        stop_details=_stop_details(name.options),
-        usage=_usage(request, draft),
-        extra=_extra(request, draft),
-        eager=eager,
-    )
+    return _call(draft, request, clients)
+
+
+def _recite(draft: Draft, request: Request, name: Name, profile: Profile, scripted: ScriptedReply) -> set[str]:
+    """Write the scripted answer, as far as `max_tokens` and stop sequences let it come; returns as `_improvise`."""
+    eager_tools = {tool.name for tool in request.tools if tool.eager_input_streaming}
+    eager = set()
+    for index, block in enumerate(scripted.content):
+        if block["type"] == "text":
+            draft.say(str(block["text"]))
+        elif block["type"] == "thinking":
+            is_shown = _display(request, profile) != "omitted"
+            draft.think(str(block["thinking"]), is_shown, name.options.thinking == "redacted", request.fingerprint)
+        else:
+            use: Json = {
+                "type": "tool_use",
+                "id": block.get("id") or identifier("toolu", request.fingerprint, b"%d" % index),
+                "name": block["name"],
+                "input": block["input"],
+            }
+            if draft.act(use) and use["name"] in eager_tools:
+                eager.add(str(use["id"]))
+    return eager
 
 
 def _has_calls(draft: Draft) -> bool:
@@ -162,8 +197,13 @@ def _think(draft: Draft, request: Request, options: Options, profile: Profile) -
     is_on = profile.thinks_by_default if thinking is None else thinking.on
     if not is_on or request.prefill:
         return
-    display = (thinking.display if thinking is not None else None) or profile.display
-    draft.think(thought(request.last_text()), display != "omitted", options.thinking == "redacted", request.fingerprint)
+    is_shown = _display(request, profile) != "omitted"
+    draft.think(thought(request.last_text()), is_shown, options.thinking == "redacted", request.fingerprint)
+
+
+def _display(request: Request, profile: Profile) -> str:
+    """Whether thinking is shown."""
+    return (request.thinking.display if request.thinking is not None else None) or profile.display
 
 
 def _run(draft: Draft, request: Request, calls: list[Call]) -> list[Json]:
@@ -233,10 +273,10 @@ def _sized(text: str, options: Options) -> str:
     return text.encode()[:wanted].decode(errors="ignore")
 
 
-def _stop_details(options: Options) -> Json | None:
-    if options.stop_reason != "refusal":
+def _stop_details(stop_reason: str) -> Json | None:
+    if stop_reason != "refusal":
         return None
-    explanation = "The sandbox refuses because the model's name asked it to."
+    explanation = "The sandbox refuses because the model's name or a scripted reply asked it to."
     return {"type": "refusal", "category": "general_harms", "explanation": explanation}
 
 
