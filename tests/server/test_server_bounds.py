@@ -9,7 +9,7 @@ import pytest
 from asbru.config import Server
 from asbru.errors import GatewayError
 from asbru.server import connection as connection_module
-from asbru.server.connection import LINGER_BYTES, Connection
+from asbru.server.connection import Connection
 from asbru.server.exchange import Exchange
 from tests.server.rawclient import LIMIT, Runner, echo, post, run_on_each_loop, serving, small_buffered, until
 
@@ -376,7 +376,9 @@ def test_a_client_that_goes_on_sending_is_cut_off_in_the_end(run: Runner) -> Non
         await exchange.body(100)
 
     async def main() -> None:
-        async with serving(handler) as live:
+        largest = 4 << 20
+        limits = Server(max_body_bytes=100, max_batch_body_bytes=100, max_file_bytes=largest)
+        async with serving(handler, limits) as live:
             peer = await live.peer()
             await peer.send(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100000000\r\n\r\n")
             assert (await peer.answer()).status == 413
@@ -385,7 +387,7 @@ def test_a_client_that_goes_on_sending_is_cut_off_in_the_end(run: Runner) -> Non
                 while True:
                     await peer.send(bytes(65536))
                     sent += 65536
-            assert sent >= LINGER_BYTES
+            assert sent >= largest
 
     run(main())
 
@@ -394,7 +396,7 @@ def test_a_client_that_goes_on_sending_is_cut_off_in_the_end(run: Runner) -> Non
 def test_a_client_that_neither_sends_nor_closes_after_a_refusal_is_closed(
     run: Runner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connection_module, "LINGER_S", SHORT_S)
+    monkeypatch.setattr(connection_module, "LINGER_SILENCE_S", SHORT_S)
 
     async def handler(exchange: Exchange) -> None:
         await exchange.body(100)
@@ -406,6 +408,25 @@ def test_a_client_that_neither_sends_nor_closes_after_a_refusal_is_closed(
             assert (await peer.answer()).status == 413
             assert await peer.is_closed()
             await until(lambda: not live.connections)
+
+    run(main())
+
+
+@run_on_each_loop
+def test_a_client_that_sends_for_ever_after_a_refusal_is_closed(run: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection_module, "LINGER_S", SHORT_S)
+
+    async def handler(exchange: Exchange) -> None:
+        await exchange.body(100)
+
+    async def main() -> None:
+        async with serving(handler) as live:
+            peer = await live.peer()
+            await peer.send(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100000000\r\n\r\n")
+            assert (await peer.answer()).status == 413
+            with pytest.raises(ConnectionError):
+                while True:
+                    await peer.send(b"x")
 
     run(main())
 

@@ -7,7 +7,8 @@ request, so this one takes its place (``uvicorn.Config(http=...)``). Rules:
 - A request that is not HTTP, too large, too slow or one too many is an exchange without a handler: its `refusal` is
   rendered in its turn, and nothing after it is parsed.
 - Whoever is answered before all of a request has arrived is closed gently (`_linger`): an immediate close would make
-  the kernel send a reset, and the client would lose the answer that it has not read yet.
+  the kernel send a reset, and the client would lose the answer that it has not read yet. What it still sends is read
+  and dropped, as much as the largest body may have, for `LINGER_S` at most; many clients send all of a body first.
 - Time is kept by one lazily re-armed timer per connection: requests only move `deadline`.
 - When the connection is lost, the running exchange's task is cancelled in that same turn of the loop.
 """
@@ -24,6 +25,7 @@ from typing import Any, cast
 import uvicorn
 from uvicorn.server import ServerState
 
+from asbru.config import Server
 from asbru.errors import GatewayError
 from asbru.server.asgi import Application, call
 from asbru.server.http_exchange import HttpExchange, too_much_held
@@ -38,8 +40,10 @@ READ_AHEAD_BYTES = 262_144
 LEAST_BODY_BYTES_PER_S = 1024
 """On average, on top of the first `body_timeout_s`."""
 DRAINING_IDLE_S = 1.0
-LINGER_S = 2.0
-LINGER_BYTES = 1_048_576
+IGNORED_BYTES = 1_048_576
+"""What is read of a request that is not parsed any more, before its answer has been given."""
+LINGER_S = 30.0
+LINGER_SILENCE_S = 2.0
 REFUSED_CONNECTIONS = 1000
 """So many connections beyond the limit are told why; further ones are dropped."""
 
@@ -66,6 +70,10 @@ class HostConfig(uvicorn.Config):
         self.shared = shared
 
 
+def _largest_body(limits: Server) -> int:
+    return max(limits.max_body_bytes, limits.max_batch_body_bytes, limits.max_file_bytes)
+
+
 class Connection(asyncio.Protocol):
     """One client connection; its attributes are grouped by what they live as long as."""
 
@@ -81,6 +89,7 @@ class Connection(asyncio.Protocol):
         "full",
         "held",
         "limits",
+        "linger_until",
         "loop",
         "parser",
         "phase",
@@ -116,6 +125,8 @@ class Connection(asyncio.Protocol):
         """Nothing more is written."""
         self.discarded_bytes = 0
         """What has come since nothing is parsed any more."""
+        self.linger_until = 0.0
+        """When a client that still sends is waited for no longer."""
 
         # Time
         self.phase = HEAD
@@ -219,11 +230,14 @@ class Connection(asyncio.Protocol):
 
     def _discard(self, fed_bytes: int) -> None:
         self.discarded_bytes += fed_bytes
-        if self.discarded_bytes > LINGER_BYTES:
-            if self.phase is LINGERING:
-                self._close()
-            else:
+        if self.phase is not LINGERING:
+            if self.discarded_bytes > IGNORED_BYTES:
                 self.reading.pause()
+        elif self.discarded_bytes > _largest_body(self.limits):
+            self._close()
+        else:
+            self.deadline = min(self.linger_until, self.loop.time() + LINGER_SILENCE_S)
+            self.reading.let_others()
 
     # Exchanges
 
@@ -358,7 +372,8 @@ class Connection(asyncio.Protocol):
         self.discarded_bytes = 0
         self.reading.resume()
         self.transport.write_eof()
-        self._watch(LINGERING, LINGER_S)
+        self.linger_until = self.loop.time() + LINGER_S
+        self._watch(LINGERING, LINGER_SILENCE_S)
 
     def _close(self) -> None:
         """Close when everything has been sent, as long as the client takes it."""
