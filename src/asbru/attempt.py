@@ -69,6 +69,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     """The answer's body is relayed as it arrives, whatever it is."""
     whole: bool = False
     """The answer is one JSON object: a stream of events is nonsense."""
+    extra: bytes = b""  # header lines besides the client's, where its own dialect is spoken
 
 
 class Answer:

@@ -28,10 +28,13 @@ def outgoing(
     """The request's head and body for one candidate, and what finds its credential in the answer."""
     body: bytes | AsyncIterator[bytes] | None
     if translation is None:
-        body, target, forwarded = request.body(Target(upstream.name, model), key), request.target, call.head.forwarded
+        body, target = request.body(Target(upstream.name, model), key), request.target
+        forwarded = call.head.forwarded
         betas = (*call.required_betas, *upstream.betas.get(key.name, ()))
         if betas:
             forwarded = call.head.forwarded_with(betas)
+        if request.extra:
+            forwarded = request.extra + forwarded
     else:
         body, target = translation.sent.body, translation.sent.target
         forwarded = call.head.forwarded_to_any

@@ -34,6 +34,8 @@ from asbru.server.routes import Match
 
 log = logging.getLogger("asbru.pipeline")
 
+VERSION_LINE = b"anthropic-version: 2023-06-01\r\n"
+
 
 async def handle(exchange: Exchange, gateway: Gateway) -> None:
     """One exchange, from its head to its Record."""
@@ -235,6 +237,8 @@ async def one_model(call: Call, match: Match) -> None:
         target=b"/v1/models/" + quote(targets[0].model, safe="").encode("ascii"),
         body=lambda *_: None,
         whole=True,
+        # The list needs no version, since it comes from memory; nor does a model that is not in it.
+        extra=b"" if b"anthropic-version" in call.head.said else VERSION_LINE,
     )
     await relay.whole(call, await attempts.run(call, request, targets[:1]))
 

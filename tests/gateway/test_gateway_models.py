@@ -158,6 +158,29 @@ def test_a_model_that_is_not_in_memory_is_asked_for() -> None:
     run(main())
 
 
+def test_a_model_is_asked_for_in_a_version_when_the_client_names_none() -> None:
+    """As the list, which comes from memory, needs none."""
+
+    async def main() -> None:
+        async with Upstream(answers(404, error_body("not_found_error", "no"))) as a, serving(providers(a)) as gateway:
+            assert (await ask(gateway, None, "/v1/models/nope")).status == 404
+            assert a.seen[0].values(b"anthropic-version") == [b"2023-06-01"]
+
+    run(main())
+
+
+def test_an_unknown_model_of_the_sandbox_is_not_found() -> None:
+    async def main() -> None:
+        async with serving({"providers": {"sandbox": {}}}) as gateway:
+            reply = await ask(gateway, None, "/v1/models/nope")
+            assert (reply.status, reply.json["type"]) == (404, "error")
+            assert reply.json["error"] == {"type": "not_found_error", "message": "model: nope"}
+            listed = (await ask(gateway, None, "/v1/models/claude-sandbox")).json
+            assert listed["created_at"] == "2026-01-01T00:00:00Z"
+
+    run(main())
+
+
 def test_a_model_that_is_told_as_a_stream_of_events_is_nonsense() -> None:
     async def main() -> None:
         async with Upstream() as a, serving(providers(a)) as gateway, await Client.open(gateway) as client:

@@ -15,6 +15,7 @@ import msgspec
 
 from asbru.errors import Headers
 from asbru.sandbox.answers import ERROR_TYPES, WORDS, ApiError, Reply
+from asbru.sandbox.ids import EPOCH
 from asbru.sandbox.models import Name, Profile
 from asbru.sandbox.stream import Event
 
@@ -65,7 +66,8 @@ def error_for(status: int, model: str, retry_after_s: int | None = None, words: 
 def profiles() -> list[Profile]:
     """The failing models as the models list shows them."""
     errors = [(f"error-{status}", f"{status} {ERROR_TYPES.get(status, 'api_error')}") for status in STATUSES]
-    return [Profile(id=name, display_name=f"Sandbox: {text}") for name, text in [*KINDS.items(), *errors]]
+    named = [*KINDS.items(), *errors]
+    return [Profile(id=name, display_name=f"Sandbox: {text}", created_at=EPOCH) for name, text in named]
 
 
 async def hang(reply: Reply, seconds: float) -> None:

@@ -17,6 +17,7 @@ import msgspec
 from msgspec import Meta
 
 from asbru.sandbox.answers import invalid
+from asbru.sandbox.ids import EPOCH
 
 MAX_QUOTED_CHARS = 40
 Milliseconds = Annotated[int, Meta(ge=0, le=600_000)]
@@ -173,7 +174,9 @@ CLAUDE: tuple[Profile, ...] = (
 )
 """Newest first. Facts from contract/anthropic.md §2.6 (2026-11-20); sizes of context and answer are approximate."""
 
-SANDBOX = msgspec.structs.replace(_GENERIC, id="claude-sandbox", display_name="Sandbox: accepts everything")
+SANDBOX = msgspec.structs.replace(
+    _GENERIC, id="claude-sandbox", display_name="Sandbox: accepts everything", created_at=EPOCH
+)
 _BY_ID = {profile.id: profile for profile in (SANDBOX, *CLAUDE)}
 _BY_ID |= {profile.alias: profile for profile in CLAUDE if profile.alias}
 
