@@ -123,7 +123,7 @@ class App:
 def serve(config: Config, *, reload: Callable[[], Config] | None = None) -> int:
     """Run until told to end; returns the exit code."""
     _log_to_stderr(config.log.level)
-    if problems := start_problems(config):
+    if problems := start_problems(config, os.environ):
         return _refuse(*(problem.message for problem in problems))
 
     async def main() -> int:

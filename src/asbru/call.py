@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+from codecs import BOM_UTF8
 from collections.abc import Awaitable, Sequence
 from functools import lru_cache
 from itertools import count
@@ -145,10 +146,11 @@ class Call:
         return _KINDS[self.record.route]
 
     async def body(self, limit_bytes: int) -> bytes:
-        """The request's body, as `Exchange.body`; the time it takes is the client's."""
+        """The request's body, as `Exchange.body`, without a byte order mark; the time it takes is the client's."""
         began = monotonic()
         try:
-            return await self.exchange.body(limit_bytes)
+            body = await self.exchange.body(limit_bytes)
+            return body.removeprefix(BOM_UTF8)  # RFC 8259 §8.1: may be ignored; providers refuse it
         finally:
             self.waited_s += monotonic() - began
 

@@ -181,7 +181,7 @@ def check(file: Path | None, schema: bool, as_json: bool, **options: Unpack[Opti
             _print_json(error.as_dict())
         _refuse(error)
     _warn_of_exposed_secrets(config, found)
-    problems = start_problems(config)
+    problems = start_problems(config, os.environ)
     if as_json:
         _print_json(ConfigError(source(found), problems).as_dict() if problems else redacted(config))
     else:

@@ -310,7 +310,7 @@ class Provider(Section, frozen=True):
     wait_s: NonNegativeFloat = 10.0
     """How long a request may wait for a connection."""
     proxy: SecretOrNone | None = None
-    """``http://[user:password@]host:port`` of a CONNECT proxy; ``""``: none; by default HTTPS_PROXY, minus NO_PROXY."""
+    """``http://[user:password@]host:port`` of a proxy; ``""``: none; by default that of the environment."""
     tls: Tls = Tls()
     """TLS towards it."""
     request_headers: HeaderRules = HeaderRules()

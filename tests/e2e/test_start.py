@@ -141,6 +141,16 @@ def test_check_and_serve_agree(config: str, options: list[str], code: int, reaso
         assert run_and_end(tmp_path, "serve", *arguments) == checked
 
 
+@pytest.mark.parametrize(("variable", "what"), [("SSL_CERT_FILE", "file"), ("SSL_CERT_DIR", "directory")])
+def test_certificates_that_are_missing(variable: str, what: str, tmp_path: Path) -> None:
+    """OpenSSL would go on without any, and every provider would be refused."""
+    (tmp_path / "asbru.json").write_text('{"providers": {"anthropic": {"keys": [{"value": "sk-ant-x"}]}}}')
+    environment = {variable: "/nowhere/certificates"}
+    for command in ("check", "serve"):
+        code, said = run_and_end(tmp_path, command, "--config", "asbru.json", "--port", "0", environment=environment)
+        assert (code, f"{variable}: no such {what}: /nowhere/certificates" in said) == (3, True), said
+
+
 @pytest.mark.parametrize("command", ["serve", "sandbox"])
 def test_standard_output_that_is_closed(command: str, tmp_path: Path) -> None:
     """It is served all the same; no socket takes the number of the closed stream, upon which libuv would abort."""

@@ -437,3 +437,13 @@ def test_no_credential_of_the_gateways_is_ever_shown(stream: bool, caplog: pytes
         run(main())
     assert STORED_KEY not in caplog.text
     assert VIRTUAL_KEY[:-1] not in caplog.text
+
+
+def test_a_byte_order_mark_is_left_out() -> None:
+    async def main() -> None:
+        async with Upstream(answers()) as a, serving(providers(a)) as gateway:
+            body = json.dumps(asked()).encode()
+            assert (await ask(gateway, b"\xef\xbb\xbf" + body)).status == 200
+        assert a.seen[0].body == body
+
+    run(main())

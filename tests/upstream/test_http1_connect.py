@@ -49,17 +49,16 @@ Upstream = Callable[[Line], Awaitable[None]]
 
 
 @run_on_each_loop
-@pytest.mark.parametrize("secure", [False, True])
-def test_through_a_proxy(run: Runner, certificates: Certificates, secure: bool) -> None:
+def test_through_a_proxy(run: Runner, certificates: Certificates) -> None:
     proxy = ConnectProxy()
-    context = server_context(certificates) if secure else None
+    context = server_context(certificates)
 
     async def main() -> None:
         async with RawServer(proxy) as relay, RawServer(answering(OK), context=context) as server:
             pool = Pool(
                 server.origin,
                 Limits(),
-                ssl_context=tls_context(certificates.ca) if secure else None,
+                ssl_context=tls_context(certificates.ca),
                 proxy=proxy_for(server.origin, f"http://bridge:r%40inbow@127.0.0.1:{relay.port}", {}),
             )
             for _ in range(2):
@@ -95,7 +94,7 @@ def test_a_proxy_that_does_not_connect(run: Runner, answer: bytes, says: str) ->
     async def main() -> None:
         async with RawServer(ConnectProxy(answer)) as relay:
             proxy = Proxy("127.0.0.1", relay.port, b"Basic c2VjcmV0")
-            pool = Pool(Origin("http", "upstream.test", 80), Limits(), proxy=proxy)
+            pool = Pool(Origin("https", "upstream.test", 443), Limits(), ssl_context=tls_context(), proxy=proxy)
             error = await refused(pool)
             assert error.kind == "connect"
             assert says in error.message
@@ -121,7 +120,8 @@ def test_a_proxy_that_does_not_answer(run: Runner) -> None:
     async def main() -> None:
         async with RawServer(Line.gone) as relay:
             proxy = Proxy("127.0.0.1", relay.port)
-            pool = Pool(Origin("http", "upstream.test", 80), Limits(connect_s=0.05), proxy=proxy)
+            limits, context = Limits(connect_s=0.05), tls_context()
+            pool = Pool(Origin("https", "upstream.test", 443), limits, ssl_context=context, proxy=proxy)
             assert (await refused(pool)).kind == "connect_timeout"
             await relay.scripts_done()
             await pool.close()

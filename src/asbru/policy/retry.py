@@ -119,6 +119,7 @@ _STATUSES: dict[int, Row] = {
     402: _REFUSED,
     403: _REFUSED,
     404: Row(next_candidate=True),
+    407: Row(next_candidate=True, counts=True, error="upstream_credentials"),  # the proxy's, not the provider's
     400: _CALLERS_FAULT,
     413: _CALLERS_FAULT,
     422: _CALLERS_FAULT,

@@ -92,6 +92,8 @@ async def dial(
 ) -> P:
     """A new connection to ``origin``, through ``proxy`` if there is one, with TLS if ``context`` is given.
 
+    Without TLS it leads to the proxy itself, which wants requests with absolute targets.
+
     With ``admits``, which goes with no proxy, only addresses it takes are connected to.
     """
     assert admits is None or proxy is None  # a proxy looks the name up for itself
@@ -100,7 +102,7 @@ async def dial(
         async with asyncio.timeout(connect_s):
             host, port = (proxy.host, proxy.port) if proxy else (origin.host, origin.port)
             sock = await _connect(host, port, admits)
-            if proxy is not None:
+            if proxy is not None and context is not None:
                 stage = "pass the proxy"
                 await _tunnel(sock, proxy, origin)
             stage = "finish the TLS handshake" if context else "connect"

@@ -38,6 +38,7 @@ class Upstream:
     """One provider's connections and the constant parts of its request heads."""
 
     __slots__ = (
+        "_authority",
         "_capabilities",
         "_constant",
         "_host",
@@ -103,6 +104,7 @@ class Upstream:
         """Key name -> the values of ``anthropic-beta`` without which it is refused."""
         self.signs = any(not isinstance(each, bytes) for each in self.credentials.values())
         """Some key needs `ready`."""
+        proxy = proxy_for(origin, None if settings.proxy is None else settings.proxy.reveal(), environ)
         self.pool = Pool(
             origin,
             Limits(
@@ -114,7 +116,7 @@ class Upstream:
                 idle_s=min(settings.timeouts.idle_s, stream.idle_s),
             ),
             ssl_context=contexts.of(tls.ca_file, tls.client_cert_file, tls.client_key_file) if secure else None,
-            proxy=proxy_for(origin, None if settings.proxy is None else settings.proxy.reveal(), environ),
+            proxy=proxy,
         )
         self.request_rules = _rules(settings.request_headers)
         """Which of a client's headers it gets, where that is not the default."""
@@ -126,6 +128,11 @@ class Upstream:
         self._version = version
         self._host = url.netloc.encode("idna")
         self._constant = b" HTTP/1.1\r\nhost: %b\r\naccept-encoding: identity\r\n" % self._host
+        self._authority = b""
+        """What precedes the path in a request's target: empty but for a proxy that reads the requests."""
+        if proxy is not None and not secure:
+            self._authority = b"http://" + self._host
+            self._constant += proxy.credential_line
 
     @property
     def relays(self) -> bool:
@@ -194,7 +201,8 @@ class Upstream:
         else:
             framing = b"content-length: %d\r\n\r\n" % length
         target = below.removeprefix(self._version)
-        return b"".join((method, b" ", self._prefix, target, self._constant, credential, forwarded, framing))
+        parts = (method, b" ", self._authority, self._prefix, target, self._constant, credential, forwarded, framing)
+        return b"".join(parts)
 
     async def close(self) -> None:
         """Close every connection, stop refreshing credentials."""

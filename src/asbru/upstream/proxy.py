@@ -1,4 +1,7 @@
-"""Which CONNECT proxy leads to an origin, if any. Pure: the environment is an argument.
+"""Which proxy leads to an origin, if any. Pure: the environment is an argument.
+
+An https origin is reached through a tunnel (CONNECT); for a plain http one the proxy is sent the request itself, with
+an absolute target (RFC 9112 §3.2.2), since many proxies allow CONNECT to port 443 only.
 
 The configuration's own proxy always counts. Otherwise ``HTTPS_PROXY``, ``HTTP_PROXY`` and ``ALL_PROXY`` (lower case
 wins, as in curl) name one, except for hosts in ``NO_PROXY`` and for loopback, which is never reached through one.
@@ -17,7 +20,7 @@ from asbru.upstream.origin import Origin
 
 
 class Proxy(msgspec.Struct, frozen=True):
-    """An HTTP proxy that is asked to CONNECT. ``authorization`` is the value of ``proxy-authorization``."""
+    """An HTTP proxy. ``authorization`` is the value of ``proxy-authorization``."""
 
     host: str
     port: int
@@ -32,9 +35,12 @@ class Proxy(msgspec.Struct, frozen=True):
         """The request that asks the proxy for a tunnel to ``origin``."""
         authority = origin.authority.encode("ascii")
         head = b"CONNECT %b HTTP/1.1\r\nhost: %b\r\n" % (authority, authority)
-        if self.authorization is not None:
-            head += b"proxy-authorization: %b\r\n" % self.authorization
-        return head + b"\r\n"
+        return head + self.credential_line + b"\r\n"
+
+    @property
+    def credential_line(self) -> bytes:
+        """The header line that the proxy knows us by; empty when it asks for none."""
+        return b"" if self.authorization is None else b"proxy-authorization: %b\r\n" % self.authorization
 
 
 def proxy_for(origin: Origin, explicit: str | None, environ: Mapping[str, str]) -> Proxy | None:
