@@ -24,7 +24,16 @@ SECRET = "hunter2"
 def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An empty working directory and none of the variables that count."""
     monkeypatch.chdir(tmp_path)
-    for name in ("ANTHROPIC_API_KEY", "ASBRU_CONFIG", "ASBRU_MASTER_KEY", "HTTPS_PROXY", "https_proxy"):
+    for name in (
+        "ANTHROPIC_API_KEY",
+        "ASBRU_CONFIG",
+        "ASBRU_HOST",
+        "ASBRU_PORT",
+        "PORT",
+        "ASBRU_MASTER_KEY",
+        "HTTPS_PROXY",
+        "https_proxy",
+    ):
         monkeypatch.delenv(name, raising=False)
 
 
@@ -130,7 +139,7 @@ def test_check_prints_what_it_understood_without_secrets(tmp_path: Path) -> None
         f"{{auth: {{master_key: {SECRET}}}, providers: {{anthropic: {{keys: [{{value: env.KEY}}]}}}}}}"
     )
     (tmp_path / "asbru.yaml").chmod(0o600)
-    plain, as_json = asbru("check", KEY=SECRET), asbru("check", "--json", KEY=SECRET)
+    plain, as_json = asbru("check", "--show", KEY=SECRET), asbru("check", "--json", KEY=SECRET)
     assert plain.exit_code == as_json.exit_code == 0
     assert plain.stderr == as_json.stderr == ""
     assert SECRET not in plain.output + as_json.output
@@ -144,11 +153,92 @@ def test_check_prints_what_it_understood_without_secrets(tmp_path: Path) -> None
 def test_what_check_prints_is_a_configuration(tmp_path: Path) -> None:
     text = "providers: {anthropic: {keys: [{value: env.KEY}]}, sandbox: {}}\nlog: {records: off}"
     (tmp_path / "asbru.yaml").write_text(text)
-    printed = asbru("check", KEY=SECRET).stdout
+    printed = asbru("check", "--show", KEY=SECRET).stdout
     (tmp_path / "again.yaml").write_text(printed)
-    again = asbru("check", "--config", "again.yaml", KEY=SECRET).stdout
+    again = asbru("check", "--show", "--config", "again.yaml", KEY=SECRET).stdout
     # The sandbox takes any key; the one it has by itself is shown as a text in its place.
     assert again == printed.replace("value: built-in", "value: '***'")
+
+
+def test_check_prints_a_summary(tmp_path: Path) -> None:
+    (tmp_path / "asbru.yaml").write_text(
+        "providers: {anthropic: {keys: [{value: env.KEY}]}}\nmodels: {a: [anthropic/x]}"
+    )
+    result = asbru("check", KEY=SECRET)
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert result.stdout == (
+        "  provider anthropic: anthropic, https://api.anthropic.com; keys: key-1 (env.KEY)\n"
+        "  aliases: a\n"
+        "  auth: not required, 0 virtual keys, no master key\n"
+        "OK: asbru.yaml\n"
+    )
+    (tmp_path / "asbru.yaml").write_text("log: {records: gone/x}")
+    assert "OK" not in asbru("check").stdout
+
+
+def test_what_stands_for_a_secret_is_none(tmp_path: Path) -> None:
+    (tmp_path / "asbru.yaml").write_text("auth: {master_key: '***'}")
+    for result in (asbru("check"), asbru("check", ASBRU_MASTER_KEY="***", ASBRU_CONFIG="/dev/null")):
+        assert result.exit_code == 2
+    result = asbru("check")
+    assert (
+        "asbru.yaml:1: auth.master_key: the value is `***`, which stands for a secret that is not shown"
+        in result.stderr
+    )
+
+
+def test_the_other_usual_name_is_read_too(tmp_path: Path) -> None:
+    (tmp_path / "asbru.yml").write_text("models: {b: [sandbox/x]}")
+    assert asbru("check").stdout.endswith("OK: asbru.yml\n")
+    (tmp_path / "asbru.yaml").write_text("models: {a: [sandbox/x]}")
+    assert asbru("check").stdout.endswith("OK: asbru.yaml\n")
+
+
+@pytest.mark.parametrize(
+    ("text", "environ", "args", "address"),
+    [
+        ("{}", {}, {}, ("127.0.0.1", 8080)),
+        ("{}", {"PORT": "81"}, {}, ("127.0.0.1", 81)),
+        ("server: {port: 82}", {"PORT": "81"}, {}, ("127.0.0.1", 82)),
+        ("server: {port: 82}", {"PORT": "81", "ASBRU_PORT": "83"}, {}, ("127.0.0.1", 83)),
+        ("server: {host: '::1'}", {"ASBRU_HOST": "localhost", "ASBRU_PORT": "0"}, {}, ("localhost", 0)),
+        ("{}", {"ASBRU_HOST": "x", "ASBRU_PORT": "y"}, {"host": "::1", "port": 84}, ("::1", 84)),
+        ("{}", {"ASBRU_HOST": "", "ASBRU_PORT": "", "PORT": " "}, {}, ("127.0.0.1", 8080)),
+    ],
+)
+def test_where_to_listen_is_said_by_variables_too(
+    text: str,
+    environ: dict[str, str],
+    args: cli.Options,
+    address: tuple[str, int],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    file = tmp_path / "asbru.yaml"
+    file.write_text(text)
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    server = cli.configured(file, **args).server
+    assert (server.host, server.port) == address
+
+
+@pytest.mark.parametrize(("name", "value"), [("PORT", "http"), ("ASBRU_PORT", "65536"), ("ASBRU_PORT", "-1")])
+def test_a_variable_that_is_no_port_is_named(name: str, value: str) -> None:
+    result = asbru("check", **{name: value})
+    assert result.exit_code == 2
+    assert f"server.port: the environment variable {name} must be a port, 0 to 65535" in result.stderr
+
+
+def test_an_address_from_the_environment_opens_no_gateway() -> None:
+    assert "server.host: reachable from other machines" in asbru("check", ASBRU_HOST="0.0.0.0").stderr
+
+
+def test_a_host_that_is_none_is_told_as_that() -> None:
+    for args in (["serve"], ["check"]):
+        result = asbru(*args, "--host", "no.such.invalid")
+        assert result.exit_code == 2
+        assert "server.host: the host name 'no.such.invalid' cannot be resolved" in result.stderr
+        assert "reachable" not in result.stderr
 
 
 def test_check_tells_programs_what_is_wrong(tmp_path: Path) -> None:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import Final
 
 CONFIGURATION: Final = """
-One file, YAML, JSON or TOML: the one that `--config` names, or `ASBRU_CONFIG`, or `./asbru.yaml` if it exists. There
-need not be one: a known provider whose usual environment variable is set needs no entry, and with no provider at all
-the built-in sandbox is used. [asbru.example.yaml](../asbru.example.yaml) shows most of it.
+One file, YAML, JSON or TOML: the one that `--config` names, or `ASBRU_CONFIG`, or `./asbru.yaml` or `./asbru.yml` if
+it exists. There need not be one: a known provider whose usual environment variable is set needs no entry, and with no
+provider at all the built-in sandbox is used. [asbru.example.yaml](../asbru.example.yaml) shows most of it.
 
-`asbru check` says everything that is wrong with a file, with line, place and the nearest valid name, or prints the
-configuration as it is understood, without its secrets. `asbru check --schema` prints its JSON Schema. Unknown keys are
-errors, and so is an entry that could never take effect. SIGHUP reads the file anew; when it is wrong, the old
-configuration stays.
+`asbru check` says everything that is wrong with a file, with line, place and the nearest valid name, or prints a
+summary; `--show` prints the whole configuration, without its secrets. `asbru check --schema` prints its JSON Schema.
+Unknown keys are errors, and so is an entry that could never take effect. SIGHUP reads the file anew; when it is wrong,
+the old configuration stays.
 
 **Secrets** (and `base_url`) are given as `env.NAME` or `os.environ/NAME` (an environment variable), `file:/path` (a
 file's content), or as they are. A missing variable or file is an error, an empty one too. Surrounding white space is
@@ -32,6 +32,8 @@ configuration, 3 cannot start (the port is in use).
 | variable | meaning |
 |---|---|
 | `ASBRU_CONFIG` | the configuration file, when `--config` is not given |
+| `ASBRU_HOST`, `ASBRU_PORT` | where to listen; they take precedence over the file, `--host` and `--port` over them |
+| `PORT` | the port, where neither `ASBRU_PORT` nor the file has one |
 | `ASBRU_MASTER_KEY` | the operator's token, when the configuration has none |
 | `ANTHROPIC_API_KEY`, `OPENAI_API_KEY`, `GEMINI_API_KEY`, … | each configures its [provider](providers.md) by itself |
 | `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY`, `NO_PROXY` | the proxy towards providers that have none of their own |

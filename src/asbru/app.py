@@ -83,7 +83,7 @@ class App:
         try:
             config = self._reload()
         except ConfigError as error:
-            log.error("the new configuration is wrong, the old one stays: %s", error)
+            log.error("reload rejected, keeping the running configuration: %s", error)
             return
         task = self._loop.create_task(self._swap(config))
         self._retired.add(task)
@@ -92,18 +92,18 @@ class App:
     async def _swap(self, config: Config) -> None:
         async with self._swapping:
             running = self.config
-            later = config.server != running.server or config.log != running.log
+            later = _changed("server", running.server, config.server) + _changed("log", running.log, config.log)
             config = msgspec.structs.replace(config, server=running.server, log=running.log)
             try:
                 fresh = await self._build(config)
             except (OSError, ValueError) as error:  # what no check can see, such as a file that is no certificate
-                log.error("the new configuration cannot be used, the old one stays: %s", error)
+                log.error("reload failed, keeping the running configuration: %s", error)
                 return
             await self._loop.run_in_executor(None, fresh.prices.load)
             fresh.succeed(self.gateway)
             old, self.gateway = self.gateway, fresh
             if later:
-                log.warning("changes of `server` and `log` take effect at the next start")
+                log.warning("restart to apply changes of %s", ", ".join(later))
             self.config = config
             fresh.catalog.start()
             log.info("configuration reloaded")
@@ -120,8 +120,8 @@ class App:
         self._records.close()
 
 
-def serve(config: Config, *, reload: Callable[[], Config] | None = None) -> int:
-    """Run until told to end; returns the exit code."""
+def serve(config: Config, *, reload: Callable[[], Config] | None = None, file: str | None = None) -> int:
+    """Run until told to end; returns the exit code. ``file`` is what the configuration was read from."""
     _log_to_stderr(config.log.level)
     if problems := start_problems(config, os.environ):
         return _refuse(*(problem.message for problem in problems))
@@ -138,7 +138,9 @@ def serve(config: Config, *, reload: Callable[[], Config] | None = None) -> int:
         settle_memory()
         sys.setswitchinterval(SWITCH_INTERVAL_S)
         try:
-            return await app.service.run(lambda: _say(*describe(app.config, app.service.port)))
+            return await app.service.run(
+                lambda: _say(*describe(app.config, app.service.port, file), records=config.log.records)
+            )
         finally:
             await app.stop()
 
@@ -169,14 +171,22 @@ def serve_sandbox(host: str, port: int, replies: list[ScriptedReply]) -> int:
     return uvloop.run(main())
 
 
+def _changed(section: str, old: msgspec.Struct, new: msgspec.Struct) -> list[str]:
+    """The settings that differ."""
+    return [f"{section}.{name}" for name in old.__struct_fields__ if getattr(old, name) != getattr(new, name)]
+
+
 def _refuse(*reasons: str) -> int:
     for reason in reasons:
         print(f"asbru: {reason}", file=sys.stderr)  # noqa: T201
     return CANNOT_START
 
 
-def _say(*lines: str) -> None:
-    """Print what a start has to tell; whether anybody reads it changes nothing."""
+def _say(*lines: str, records: str = "off") -> None:
+    """Print what a start has to tell, not among Records; whether anybody reads it changes nothing."""
+    if records == "-":
+        print(*lines, sep="\n", file=sys.stderr, flush=True)  # noqa: T201
+        return
     try:
         for line in lines:
             print(line, flush=True)  # noqa: T201

@@ -267,7 +267,7 @@ async def attempt(call: Call, request: Request, target: Target, key: Key, index:
     finally:
         took_s = monotonic() - began
         noted.duration_ms = took_s * 1e3
-        call.waited_s += took_s
+        call.attempted(noted, took_s)
 
 
 def _translated(call: Call, request: Request, asked: Asked, upstream: Upstream, model: str) -> Awaitable[Translation]:

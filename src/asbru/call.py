@@ -5,6 +5,7 @@ A `Call` is made when the exchange begins and settled exactly once when it ends,
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 from codecs import BOM_UTF8
@@ -25,6 +26,8 @@ from asbru.policy.patterns import Patterns
 from asbru.policy.router import Target
 from asbru.record import Attempt, Record
 from asbru.server.exchange import Exchange
+
+log = logging.getLogger("asbru.requests")
 
 EVENT_STREAM: Headers = [
     (b"content-type", b"text/event-stream; charset=utf-8"),
@@ -269,6 +272,14 @@ class Call:
         """Every attempt as ``x-asbru-attempts`` shows it."""
         return [attempt_text(attempt) for attempt in self.record.attempts]
 
+    def attempted(self, attempt: Attempt, took_s: float) -> None:
+        """An attempt has ended, one way or another."""
+        self.waited_s += took_s
+        if log.isEnabledFor(logging.DEBUG):
+            why = f": {attempt.error}" if attempt.error else ""
+            shown = attempt_text(attempt).decode("ascii")
+            log.debug("%s: attempt %s with key %s%s", self.request_id, shown, attempt.key, why)
+
     def overhead_us(self) -> int:
         """Our own time so far: without waits for the client's body, for upstreams and before other tries."""
         return max(0, int((monotonic() - self.started - self.waited_s) * 1e6))
@@ -310,6 +321,17 @@ class Call:
         self._heartbeat = None  # it refers back to us
         record = self.record
         record.duration_ms = (monotonic() - self.started) * 1e3
+        if log.isEnabledFor(logging.DEBUG):
+            log.debug(
+                "%s: %s %s %s -> %d in %.0f ms%s",
+                self.request_id,
+                record.method,
+                record.route or record.path,
+                recorded(record.model),
+                record.status,
+                record.duration_ms,
+                f": {recorded(record.error_message)}" if record.error_message else "",
+            )
         if record.route in UNRECORDED:
             return
         self.gateway.records.write(record)

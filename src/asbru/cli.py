@@ -30,7 +30,7 @@ _config_option = click.option(
     "file",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Configuration (YAML, JSON or TOML); by default $ASBRU_CONFIG, then ./asbru.yaml if it exists.",
+    help="Configuration (YAML, JSON or TOML); by default $ASBRU_CONFIG, then ./asbru.yaml or ./asbru.yml if it exists.",
 )
 _port_type = click.IntRange(0, 65535)
 _json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -112,7 +112,7 @@ def serve(file: Path | None, **options: Unpack[Options]) -> None:
 
     SIGTERM drains and ends it; SIGHUP reads the configuration anew.
     """
-    from asbru.load import ConfigError, find
+    from asbru.load import ConfigError, find, source
 
     found = find(file, os.environ)
 
@@ -127,7 +127,7 @@ def serve(file: Path | None, **options: Unpack[Options]) -> None:
         _refuse(error)
     from asbru.app import serve as run
 
-    sys.exit(run(config, reload=lambda: read(config.server.host)))
+    sys.exit(run(config, reload=lambda: read(config.server.host), file=source(found)))
 
 
 def configured(file: Path | None, *, listens: str | None = None, **options: Unpack[Options]) -> Config:
@@ -159,13 +159,14 @@ def configured(file: Path | None, *, listens: str | None = None, **options: Unpa
 @main.command()
 @_serve_options
 @click.option("--schema", is_flag=True, help="Print the configuration's JSON Schema instead of checking one.")
+@click.option("--show", is_flag=True, help="Print the whole configuration with every default, without its secrets.")
 @_json_option
-def check(file: Path | None, schema: bool, as_json: bool, **options: Unpack[Options]) -> None:
-    """Check the configuration and print it as it is understood, without its secrets.
+def check(file: Path | None, schema: bool, show: bool, as_json: bool, **options: Unpack[Options]) -> None:
+    """Check the configuration and print a summary of it.
 
     Takes the options of `serve`, and ends with the exit code with which `serve` would refuse to start.
     """
-    from asbru.load import ConfigError, find, redacted, source
+    from asbru.load import ConfigError, find, redacted, source, summary
     from asbru.load.startup import start_problems
 
     if schema:
@@ -184,10 +185,14 @@ def check(file: Path | None, schema: bool, as_json: bool, **options: Unpack[Opti
     problems = start_problems(config, os.environ)
     if as_json:
         _print_json(ConfigError(source(found), problems).as_dict() if problems else redacted(config))
-    else:
+    elif show:
         import yaml
 
         click.echo(yaml.safe_dump(redacted(config), sort_keys=False, allow_unicode=True), nl=False)
+    else:
+        click.echo("\n".join(summary(config)))
+        if not problems:
+            click.echo(f"OK: {source(found)}")
     for problem in problems:
         click.echo(f"asbru: {problem.message}", err=True)
     if problems:

@@ -80,7 +80,7 @@ class Catalog:
                 RecursionError,
                 NoList,
             ) as error:  # ValueError: not a list in JSON
-                log.info("models of %s could not be listed: %s", upstream.name, error)
+                log.warning("provider %s: models cannot be listed: %s; next try in %g s", upstream.name, error, pause_s)
                 await asyncio.sleep(pause_s)
                 pause_s = min(pause_s * 2, REFRESH_S)
             else:

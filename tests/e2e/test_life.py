@@ -86,7 +86,7 @@ def test_reload(sandbox: Server, tmp_path: Path) -> None:
             answer = client.messages.create(model="new", max_tokens=5, messages=[user("Still?")])
             assert answer.model == MODEL
             assert "old" not in [model.id for model in client.models.list(limit=1000)]
-        gateway.may_say = "the new configuration is wrong, the old one stays"
+        gateway.may_say = "reload rejected, keeping the running configuration"
 
 
 def test_second_signal_ends_at_once(sandbox: Server, tmp_path: Path) -> None:

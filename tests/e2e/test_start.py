@@ -50,7 +50,8 @@ def test_example_without_a_configuration(tmp_path: Path) -> None:
     """An empty directory and an empty environment are enough: the sandbox answers."""
     with Server(tmp_path, "serve", "--port", "0") as server:
         said = server.rest_of_start()
-        assert said[0].startswith("provider sandbox: anthropic, built in")
+        assert said[0] == "configuration: environment"
+        assert said[1].startswith("provider sandbox: anthropic, built in")
         assert said[-1].startswith(f"curl {server.url}/v1/messages ")
         answer = paste(said[-1], tmp_path, {})
         assert answer["type"] == "message" and answer["stop_reason"] in ("end_turn", "max_tokens")

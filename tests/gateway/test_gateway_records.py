@@ -332,6 +332,26 @@ def test_an_attempts_time_is_the_same_in_every_header(stream: bool) -> None:
     run(main())
 
 
+def test_debug_logs_each_request_and_each_attempt(caplog: pytest.LogCaptureFixture) -> None:
+    async def main() -> None:
+        async with (
+            Upstream(answers(529, error_body())) as a,
+            Upstream(answers()) as b,
+            serving(providers(a, b, max_retries=0)) as gateway,
+        ):
+            with caplog.at_level("DEBUG", "asbru"):
+                await ask(gateway, asked(fallbacks=[f"b/{MODEL}"]))
+                await ask(gateway, None, "/nowhere")
+        lines = [re.sub(r"\d+(?= ?ms)", "N", line) for line in caplog.messages]
+        first, second = (record["request_id"] for record in gateway.records)
+        assert any(line.startswith(f"{first}: attempt a/{MODEL} 529 Nms with key a: ") for line in lines)
+        assert f"{first}: attempt b/{MODEL} 200 Nms with key b" in lines
+        assert f"{first}: POST messages {MODEL} -> 200 in N ms" in lines
+        assert any(line.startswith(f"{second}: GET /nowhere  -> 404 in N ms: Not found") for line in lines)
+
+    run(main())
+
+
 def test_dimensions_are_bounded() -> None:
     async def main() -> None:
         async with (

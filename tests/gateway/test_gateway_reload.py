@@ -147,7 +147,7 @@ def test_a_wrong_configuration_changes_nothing(caplog: pytest.LogCaptureFixture)
     run(main())
     (record,) = [record for record in caplog.records if record.levelno >= logging.ERROR]
     assert "providers.x" in record.getMessage()
-    assert "the old one stays" in record.getMessage()
+    assert "keeping the running configuration" in record.getMessage()
 
 
 def test_a_configuration_that_cannot_be_used_changes_nothing(caplog: pytest.LogCaptureFixture, tmp_path: Path) -> None:
@@ -165,7 +165,7 @@ def test_a_configuration_that_cannot_be_used_changes_nothing(caplog: pytest.LogC
 
     run(main())
     (record,) = [record for record in caplog.records if record.levelno >= logging.ERROR]
-    assert "the old one stays" in record.getMessage()
+    assert "keeping the running configuration" in record.getMessage()
 
 
 def test_reloads_take_effect_in_their_order() -> None:
@@ -271,8 +271,11 @@ async def served(folder: Path, config: Mapping[str, object], *options: str) -> A
         env=environ,
     )
     try:
-        assert process.stdout is not None
-        yield Serve(process, file, await process.stdout.readline())
+        started = process.stderr if "--log-records" in options else process.stdout
+        assert started is not None
+        while b" listens on " not in (first := await started.readline()):
+            assert first, "ended before it listened"
+        yield Serve(process, file, first)
     finally:
         if process.returncode is None:
             process.kill()
@@ -294,7 +297,7 @@ def test_sighup_takes_a_good_configuration_and_keeps_the_old_one_instead_of_a_ba
             assert (await serve.ask(asked())).status == 200
             serve.write({"providers": {"a": {"base_ulr": "http://x"}}})
             serve.signal(signal.SIGHUP)
-            assert "`base_url`" in await serve.logged("the old one stays")  # the nearest known key
+            assert "`base_url`" in await serve.logged("keeping the running configuration")  # the nearest known key
             assert (await serve.ask(asked())).status == 200
             serve.signal(signal.SIGTERM)
             assert await serve.process.wait() == 0
@@ -314,7 +317,7 @@ def test_sighup_opens_the_records_anew_and_leaves_the_server_as_it_started(tmp_p
             path.rename(moved)
             serve.write(providers(a) | {"server": {"max_body_bytes": 1}, "log": {"records": "off"}})
             serve.signal(signal.SIGHUP)
-            await serve.logged("changes of `server` and `log` take effect at the next start")
+            await serve.logged("restart to apply changes of server.")
             assert (await serve.ask(asked())).status == 200
             serve.signal(signal.SIGTERM)
             assert await serve.process.wait() == 0

@@ -12,28 +12,30 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from asbru.config import Config, Provider
+from asbru.config import Config, Provider, Server
 from asbru.load.checks import check, open_to_others
 from asbru.load.complete import SANDBOX, complete
 from asbru.load.decode import Decoder
 from asbru.load.files import read
-from asbru.load.problems import ConfigError, Problem
-from asbru.load.view import describe, redacted
+from asbru.load.problems import ConfigError, Problem, Value
+from asbru.load.view import describe, redacted, summary
 
-__all__ = ["ConfigError", "Problem", "describe", "find", "load", "open_to_others", "redacted", "source"]
+__all__ = ["ConfigError", "Problem", "describe", "find", "load", "open_to_others", "redacted", "source", "summary"]
 
 CONFIG_VARIABLE = "ASBRU_CONFIG"
+MAX_PORT = 65535
 SCHEMA_KEY = "$schema"
-USUAL_FILE = Path("asbru.yaml")
+USUAL_FILES = Path("asbru.yaml"), Path("asbru.yml")
+HOST_VARIABLE, PORT_VARIABLE, PLATFORM_PORT_VARIABLE = "ASBRU_HOST", "ASBRU_PORT", "PORT"
 
 
 def find(named: Path | None, environ: Mapping[str, str]) -> Path | None:
-    """The configuration file: the one named, or ``ASBRU_CONFIG``, or ``./asbru.yaml`` when it is there, or none."""
+    """The configuration file: the one named, or ``ASBRU_CONFIG``, or ``./asbru.yaml`` or ``./asbru.yml``, or none."""
     if named is not None:
         return named
     if environ.get(CONFIG_VARIABLE):
         return Path(environ[CONFIG_VARIABLE])
-    return USUAL_FILE if USUAL_FILE.is_file() else None
+    return next((file for file in USUAL_FILES if file.is_file()), None)
 
 
 def source(path: Path | None) -> str:
@@ -49,7 +51,7 @@ def load(
     port: int | None = None,
     sandbox: bool = False,
 ) -> Config:
-    """The whole configuration from a file, or from the environment alone; ``host`` and ``port`` go before the file's.
+    """The whole configuration from a file, or from the environment alone; ``host`` and ``port`` take precedence.
 
     ``sandbox`` adds the built-in provider when it is not there by itself.
     Raises `ConfigError` with every problem found. The Config returned has its references resolved, and nothing is left
@@ -62,8 +64,7 @@ def load(
         del raw[SCHEMA_KEY]  # for editors
     config = decoder.decode(Config, raw)
     if config is not None:
-        server = config.server
-        server = replace(server, host=host or server.host, port=server.port if port is None else port)
+        server = _listening(config.server, raw, environ, host, port, decoder)
         providers = (
             {**config.providers, SANDBOX: config.providers.get(SANDBOX, Provider())} if sandbox else config.providers
         )
@@ -73,3 +74,29 @@ def load(
     if config is None or decoder.problems:
         raise ConfigError(name, decoder.problems)
     return config
+
+
+def _listening(
+    server: Server,
+    raw: Value,
+    environ: Mapping[str, str],
+    host: str | None,
+    port: int | None,
+    decoder: Decoder,
+) -> Server:
+    """Where to listen: as the command line says, the environment, the file, in this order.
+
+    A platform's ``PORT`` is for whatever it runs, so a port in the file takes precedence over that one.
+    """
+    host = host or environ.get(HOST_VARIABLE, "").strip() or server.host
+    if port is None:
+        section = raw.get("server") if isinstance(raw, dict) else None
+        in_file = isinstance(section, dict) and "port" in section
+        names = (PORT_VARIABLE,) if in_file else (PORT_VARIABLE, PLATFORM_PORT_VARIABLE)
+        name = next((name for name in names if environ.get(name, "").strip()), None)
+        text = environ[name].strip() if name is not None else str(server.port)
+        if not (text.isascii() and text.isdigit() and len(text) <= 5 and int(text) <= MAX_PORT):
+            decoder.note(("server", "port"), f"the environment variable {name} must be a port, 0 to {MAX_PORT}")
+            return server
+        port = int(text)
+    return replace(server, host=host, port=port)

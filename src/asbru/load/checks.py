@@ -23,6 +23,7 @@ from asbru.load.problems import Path, nearest, quoted
 from asbru.load.quirks import check_quirks
 from asbru.policy.keys import compile_provider
 from asbru.secrets import VIRTUAL_KEY_PREFIX, digest
+from asbru.server.listen import unresolvable
 from asbru.upstream.dial import tls_context
 from asbru.upstream.origin import Origin
 from asbru.upstream.proxy import proxy_for
@@ -65,6 +66,8 @@ def open_to_others(config: Config) -> str | None:
     """Why ``serve`` refuses this without ``--insecure-open``, or None: anybody in reach could spend the keys."""
     if config.auth.required or _is_loopback(config.server.host):
         return None
+    if (fault := unresolvable(config.server.host)) is not None:
+        return fault
     return "reachable from other machines, and no key is required: configure `virtual_keys` or `auth.master_key`"
 
 

@@ -18,7 +18,7 @@ import msgspec
 from msgspec import Meta
 
 from asbru.load.problems import ConfigError, Path, Problem, Value, nearest, quoted
-from asbru.secrets import Secret
+from asbru.secrets import HIDDEN, Secret
 
 MAX_VALUES = 500_000  # YAML's aliases can make a small file large
 MAX_SECRET_FILE_BYTES = 65_536
@@ -89,6 +89,10 @@ class Decoder:
             return self.note(path, f"{_subject(origin)} is in quotes, which would be sent as a part of it; remove them")
         if not origin and _BARE_VARIABLE.fullmatch(value):
             return self.note(path, f"looks like the name of an environment variable; write env.{value}")
+        if value == HIDDEN:
+            return self.note(
+                path, f"{_subject(origin)} is `{HIDDEN}`, which stands for a secret that is not shown; give the secret"
+            )
         if not value:
             if may_be_empty:
                 return Secret("", origin, may_be_empty=True)

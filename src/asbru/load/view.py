@@ -26,10 +26,18 @@ def _origin(value: object) -> str:
     raise TypeError(f"a {type(value).__name__} in the configuration")
 
 
-def describe(config: Config, port: int | None = None) -> list[str]:
-    """What a start prints; ``port`` is the one that was taken when the configuration says 0."""
+def describe(config: Config, port: int | None = None, file: str | None = None) -> list[str]:
+    """What a start prints; ``port`` is the one that was taken when the configuration says 0, ``file`` what was read."""
     port = config.server.port if port is None else port
     lines = [f"asbru listens on {_url(config.server.host, port)}"]
+    if file is not None:
+        lines.append(f"  configuration: {file}")
+    return [*lines, *summary(config), "try:", f"  {_curl(config, port)}"]
+
+
+def summary(config: Config) -> list[str]:
+    """Providers, aliases and access in a line each."""
+    lines: list[str] = []
     for name, provider in config.providers.items():
         where = provider.base_url or "built in"
         keys = ", ".join(f"{key.name} ({_key_origin(key)})" for key in provider.keys) or "none"
@@ -40,7 +48,6 @@ def describe(config: Config, port: int | None = None) -> list[str]:
         shown = ", ".join(list(config.models)[:_MAX_ALIASES])
         lines.append(f"  aliases: {shown}{f' and {more} more' if more > 0 else ''}")
     lines.append(f"  auth: {_auth(config)}")
-    lines += ["try:", f"  {_curl(config, port)}"]
     return lines
 
 

@@ -41,6 +41,15 @@ def open_listeners(host: str, port: int) -> list[socket.socket]:
     return sockets
 
 
+def unresolvable(host: str) -> str | None:
+    """Why no address can be found for a host; None when there is one."""
+    try:
+        socket.getaddrinfo(host, None, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except (OSError, UnicodeError):
+        return f"the host name {host!r} cannot be resolved"
+    return None
+
+
 def check_address(host: str, port: int) -> None:
     """Raise `ListenError` when `open_listeners` would, except that the port may be in use: by the gateway that runs."""
     try:
