@@ -110,3 +110,24 @@ def test_what_geminis_model_wrote_is_not_the_clients_fault() -> None:
     with pytest.raises(ProviderError) as caught:
         codec("gemini").decode(body, context())
     assert (caught.value.type, caught.value.of_model) == ("api_error", True)
+
+
+@pytest.mark.parametrize("model", ["gemini-2.5-flash", "gemini-3-flash", "gemma-3-27b-it"])
+def test_gemini_gets_ids_where_it_takes_them_and_results_in_the_order_of_their_calls(model: str) -> None:
+    calls = [{"type": "tool_use", "id": f"c{at}", "name": "f", "input": {"at": at}} for at in range(3)]
+    results = [{"type": "tool_result", "tool_use_id": f"c{at}", "content": f"r{at}"} for at in (2, 0, 1)]
+    turns = [
+        {"role": "user", "content": "?"},
+        {"role": "assistant", "content": calls},
+        {"role": "user", "content": results},
+    ]
+    tool = {"name": "f", "input_schema": {"type": "object"}}
+    request = messages.parse(json.dumps({"model": "m", "max_tokens": 9, "messages": turns, "tools": [tool]}).encode())
+    speaks = codec("gemini")
+    given = Context(provider="p", model=model, shown_model="m", message_id="msg_1")
+    sent = json.loads(speaks.encode(request, given, Losses(speaks.fidelity)).body)["contents"]
+    called = [part["functionCall"] for part in sent[1]["parts"]]
+    told = [part["functionResponse"] for part in sent[2]["parts"]]
+    assert [each["response"]["output"] for each in told] == ["r0", "r1", "r2"]
+    ids = ["c0", "c1", "c2"] if model == "gemini-3-flash" else [None] * 3
+    assert [each.get("id") for each in called] == [each.get("id") for each in told] == ids

@@ -3,6 +3,10 @@
 What the API insists on: roles ``user`` and ``model`` take turns and the user begins; the function responses to a model
 turn stand together in the next user turn, one for each call, and name the function again; the first function call of
 every model turn carries the thought signature it came with (state.py).
+
+Ids of calls are sent to Gemini 3 and later only: earlier generations refuse the field with a 400, on the Gemini API and
+on Vertex AI (opencode 50504, recorded at both hosts on 2026-09-22; LiteLLM 34603). They match responses to calls by
+name and order, so that responses stand in the order of their calls.
 """
 
 from __future__ import annotations
@@ -68,7 +72,7 @@ class _Work:
         self.names = names
         self.losses = losses
         self.called: dict[str, str] = {}
-        """Id of a call -> the function's name."""
+        """Id of a call -> the function's name, in the order of the calls."""
         self.is_gemini_3 = is_gemini_3(context.model)
 
     # Model turns
@@ -92,7 +96,7 @@ class _Work:
                     part = {"text": block.text}
                 case ToolUse():
                     name = self.called[block.id] = self.names.sent(block.name)
-                    part = {"functionCall": {"id": block.id, "name": name, "args": block.input}}
+                    part = {"functionCall": {**self.id(block.id), "name": name, "args": block.input}}
                 case _:
                     continue
             told = ""
@@ -132,23 +136,28 @@ class _Work:
     # User turns
 
     def user_turn(self, blocks: list[Block], path: str) -> list[Json]:
-        responses: list[Json] = []
+        responses: dict[str, Json] = {}
         others: list[Json] = []
         for position, block in enumerate(blocks):
             where = f"{path}.content.{position}"
             if isinstance(block, ToolResult):
-                responses.append(self.response(block, others, where))
+                responses[block.tool_use_id] = self.response(block, others, where)
             elif isinstance(block, Text):
                 others.append({"text": block.text})
             elif isinstance(block, Image | Document):
                 others += self.media(block, where)
-        return responses + others
+        ordered = [responses[id] for id in self.called if id in responses] if len(responses) > 1 else responses.values()
+        return [*ordered, *others]
+
+    def id(self, id: str) -> Json:
+        """The field ``id`` of a call or a response, where the model takes one."""
+        return {"id": id} if self.is_gemini_3 else {}
 
     def response(self, block: ToolResult, others: list[Json], path: str) -> Json:
         """The function response to a call; media that the model takes only beside it go into ``others``."""
         texts = [part.text for part in block.content if isinstance(part, Text)]
         response: Json = {
-            "id": block.tool_use_id,
+            **self.id(block.tool_use_id),
             "name": self.called[block.tool_use_id],
             "response": {"error" if block.is_error else "output": "\n".join(texts)},
         }
@@ -160,7 +169,7 @@ class _Work:
                 else:
                     field = "tool_result.image" if isinstance(part, Image) else "tool_result.document"
                     self.losses.note("approximated", field, "stands behind the function responses", path)
-                    others += [{"text": f"Belongs to the result of {block.tool_use_id}:"}, *media]
+                    others += [{"text": f"Belongs to the result of {response['name']}:"}, *media]
         return {"functionResponse": response}
 
     def media(self, block: Image | Document, path: str) -> list[Json]:
