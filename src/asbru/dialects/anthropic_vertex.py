@@ -97,8 +97,10 @@ class AnthropicVertex(Envelope):
         error = said if isinstance(said, _Error) else said[0] if said else _Error()
         if error.type == "error" and error.error is not None and error.error.type is not None:
             return None
-        message = error.error.message if error.error is not None else None
-        return faults.fault(status, message or "", headers)
+        message = (error.error.message if error.error is not None else None) or ""
+        if status in (400, 413) and faults.says_too_long(message):
+            return faults.too_long(message)
+        return faults.fault(status, message, headers)
 
 
 class _Inside(msgspec.Struct):

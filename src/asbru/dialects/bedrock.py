@@ -88,7 +88,13 @@ _NO_SUCH_MODEL = re.compile(
     r"model identifier is invalid|on-demand throughput isn.t supported|model isn.t supported|end of its life",
     re.IGNORECASE,
 )
-_NUMBERS = re.compile(r"\d+ tokens > \d+ maximum|maximum context length|maximum number of tokens")
+_OF_MODEL = re.compile(
+    r"invalid sequence as part of|(?:produced|generated) (?:an )?(?:invalid|malformed)", re.IGNORECASE
+)
+"""Nova's words, whole and in a stream, for a call that it wrote badly (langchain-aws 567, strands-agents 649)."""
+_TOO_LONG = re.compile(r"\d+ tokens > \d+ maximum|input tokens? exceed|number of input tokens exceeds", re.IGNORECASE)
+"""Besides `faults.says_too_long`: Claude's words, and Nova's (``Input Tokens Exceeded: Number of input tokens exceeds
+maximum length``)."""
 
 
 class _Error(msgspec.Struct):
@@ -136,10 +142,13 @@ def _fault(kind: str, status: int, error: _Error, headers: Mapping[bytes, bytes]
     message = (error.original_message or error.message or error.Message or "").removeprefix(_MODEL_PREFIX)
     if status == 400 and _NO_SUCH_MODEL.search(message[: faults.MAX_MESSAGE_CHARS]):
         status = 404  # another candidate may have it
-    if status == 400 and _NUMBERS.search(message[: faults.MAX_MESSAGE_CHARS]):
-        return faults.too_long(message)
-    if status == 400 and (numbers := faults.shaped_too_long(message)) is not None:
-        return faults.too_long(message, *numbers)
+    if status in (400, 413) or error.original_status in (400, 413):
+        if faults.says_too_long(message) or _TOO_LONG.search(message[: faults.MAX_MESSAGE_CHARS]):
+            return faults.too_long(message)
+        if (numbers := faults.shaped_too_long(message)) is not None:
+            return faults.too_long(message, *numbers)
+    if name in ("modelerror", "modelstreamerror") and _OF_MODEL.search(message[: faults.MAX_MESSAGE_CHARS]):
+        return faults.of_model(message)
     if not message and name:
         message = f"Bedrock stopped with {kind.partition(':')[0].rpartition('#')[2][:64]}"
     return faults.fault(status, message, headers)

@@ -12,7 +12,7 @@ from asbru.dialects.bedrock_converse import CODEC
 from asbru.dialects.codec import Context, Model, Quirks
 from asbru.dialects.eventstream import encode
 from asbru.dialects.losses import Losses, LossyError
-from asbru.dialects.message_stream import StreamError
+from asbru.dialects.message_stream import ProviderError, StreamError
 from tests.dialects import bedrock_aws
 
 Json = dict[str, Any]
@@ -200,7 +200,43 @@ def test_errors_are_named_as_botocore_has_them() -> None:
 @pytest.mark.parametrize(
     ("status", "body", "expected"),
     [
-        (400, {"message": "Input is too long for requested model."}, (400, "Input is too long for requested model.")),
+        (
+            400,
+            {"message": "Input is too long for requested model."},
+            (400, "prompt is too long: Input is too long for requested model."),
+        ),
+        (
+            400,
+            {"message": "Input Tokens Exceeded: Number of input tokens exceeds maximum length."},
+            (
+                400,
+                "prompt is too long: Input Tokens Exceeded: Number of input tokens exceeds maximum length.",
+            ),
+        ),
+        (
+            400,
+            {"message": "Too many input tokens. Max input tokens: 8192, request input token count: 9001"},
+            (400, "prompt is too long: 9001 tokens > 8192 maximum"),
+        ),
+        (
+            400,
+            {"message": "Prompt contains 40000 tokens, too large for model with 32768 maximum context length"},
+            (400, "prompt is too long: 40000 tokens > 32768 maximum"),
+        ),
+        (
+            424,
+            {
+                "__type": "ModelErrorException",
+                "originalStatusCode": 400,
+                "message": "prompt is too long: 9 tokens > 8 maximum",
+            },
+            (400, "prompt is too long: 9 tokens > 8 maximum"),
+        ),
+        (
+            400,
+            {"message": "The maximum tokens you requested exceeds the model limit of 4096."},
+            (400, "The maximum tokens you requested exceeds the model limit of 4096."),
+        ),
         (
             400,
             {"message": "The model returned the following errors: prompt is too long: 203124 tokens > 200000 maximum"},
@@ -226,6 +262,20 @@ def test_the_words_of_errors(status: int, body: object, expected: tuple[int, str
     raw = body.encode() if isinstance(body, str) else json.dumps(body).encode()
     fault = CODEC.fault(status, {}, raw)
     assert (fault.status, fault.message) == expected
+
+
+def test_what_the_model_wrote_is_retryable_and_says_nothing_of_the_provider() -> None:
+    words = (
+        "Model produced invalid sequence as part of ToolUse. Please refer to the model tool use troubleshooting guide."
+    )
+    body = json.dumps({"message": words}).encode()
+    fault = CODEC.fault(424, {b"x-amzn-errortype": b"ModelErrorException"}, body)
+    assert (fault.status, fault.type, fault.should_retry, fault.of_model) == (500, "api_error", True, True)
+    decoder = CODEC.decoder(context())
+    frame = encode({":message-type": "exception", ":exception-type": "modelStreamErrorException"}, body)
+    with pytest.raises(ProviderError) as caught:
+        decoder.feed(frame)
+    assert (caught.value.type, caught.value.of_model, str(caught.value)) == ("api_error", True, words)
 
 
 def test_the_wait_that_is_asked_for() -> None:

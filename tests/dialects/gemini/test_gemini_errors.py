@@ -105,6 +105,11 @@ BAD_KEY = {"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": "API_K
             google(429, "RESOURCE_EXHAUSTED", "Your prepayment credits are depleted. Please go to AI Studio."),
             Fault(402, "billing_error", "Your prepayment credits are depleted. Please go to AI Studio.", None, False),
         ),
+        (
+            400,
+            google(400, "INVALID_ARGUMENT", "Request payload size exceeds the limit: 20971520 bytes."),
+            Fault(413, "request_too_large", "Request payload size exceeds the limit: 20971520 bytes."),
+        ),
         # Without `alt=sse` a streamed error is a list of one
         (
             503,

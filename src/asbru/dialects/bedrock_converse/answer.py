@@ -180,7 +180,10 @@ class Answer:
         if self._redacted:
             data = base64.b64encode(b"".join(self._redacted)).decode("ascii")
             sealed = blobs.seal(self._context.provider, bedrock.maker(self._context), {"redacted": data})
-            self.stream.block({"type": "redacted_thinking", "data": sealed})
+            if self._context.wants_thinking:
+                self.stream.block({"type": "redacted_thinking", "data": sealed})
+            else:
+                self.stream.signature(sealed)
         elif self._signature:
             state = {"signature": "".join(self._signature)}
             if self._thought:
@@ -283,7 +286,7 @@ class FrameDecoder:
     def _frame(self, frame: Frame) -> None:
         fault = bedrock.exception(frame)
         if fault is not None:
-            raise ProviderError(fault.message, fault.type)
+            raise ProviderError(fault.message, fault.type, of_model=fault.of_model)
         answer = self._answer
         match frame.headers.get(":event-type"):
             case "contentBlockDelta":

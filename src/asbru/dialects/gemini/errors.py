@@ -65,7 +65,7 @@ def fault(status: int, headers: Mapping[bytes, bytes], body: bytes) -> Fault:
 def stream_error(error: Error) -> ProviderError:
     """An error that came within a stream, or with status 200."""
     found = _fault(error, error.code if error.code is not None and 400 <= error.code <= 599 else 500, {})
-    return ProviderError(found.message, found.type)
+    return ProviderError(found.message, found.type, of_model=found.of_model)
 
 
 def _fault(error: Error, status: int, headers: Mapping[bytes, bytes]) -> Fault:
@@ -78,6 +78,8 @@ def _fault(error: Error, status: int, headers: Mapping[bytes, bytes]) -> Fault:
     counts = _TOO_LONG.search(message[: faults.MAX_MESSAGE_CHARS])
     if counts is not None:
         return faults.too_long(message, int(counts.group(1)), int(counts.group(2)))
+    if status == 400 and "payload size exceeds" in message:
+        status = 413
     if status == 400 and faults.says_too_long(message):
         return faults.too_long(message)
     if status == 400 and (numbers := faults.shaped_too_long(message)) is not None:
