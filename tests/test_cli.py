@@ -56,7 +56,10 @@ def test_wrong_usage_exits_2(args: list[str]) -> None:
     assert "Error: " in result.stderr
 
 
-@pytest.mark.parametrize("args", [["check"], ["check", "--json"], ["check", "--schema"], ["keys", "generate"], ["-h"]])
+@pytest.mark.parametrize(
+    "args",
+    [["check", "--sandbox"], ["check", "--sandbox", "--json"], ["check", "--schema"], ["keys", "generate"], ["-h"]],
+)
 def test_a_full_disk_is_one_line(args: list[str]) -> None:
     with Path("/dev/full").open("w") as full:
         result = subprocess.run(
@@ -93,8 +96,8 @@ def test_an_open_gateway_is_not_served_to_others(host: str) -> None:
 
 def test_an_open_gateway_is_served_to_others_when_that_is_said(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no key is required"):
-        cli.configured(None, host="0.0.0.0", port=0)
-    assert cli.configured(None, host="0.0.0.0", port=0, insecure_open=True).server.host == "0.0.0.0"
+        cli.configured(None, host="0.0.0.0", port=0, sandbox=True)
+    assert cli.configured(None, host="0.0.0.0", port=0, insecure_open=True, sandbox=True).server.host == "0.0.0.0"
 
 
 def test_the_configuration_is_read_anew_with_the_same_options(tmp_path: Path) -> None:
@@ -108,7 +111,7 @@ def test_the_configuration_is_read_anew_with_the_same_options(tmp_path: Path) ->
     file.write_text("server: {host: 0.0.0.0}")
     with pytest.raises(ConfigError) as caught:
         cli.configured(file)
-    assert [dotted(problem.path) for problem in caught.value.problems] == ["server.host"]
+    assert [dotted(problem.path) for problem in caught.value.problems] == ["server.host", "providers"]
 
 
 def test_a_reload_does_not_open_a_gateway_that_others_reach(tmp_path: Path) -> None:
@@ -125,7 +128,7 @@ def test_records_that_cannot_be_kept_keep_it_from_starting(tmp_path: Path) -> No
     file = tmp_path / "asbru.yaml"
     file.write_text(f"log: {{records: {tmp_path}}}")
     result = subprocess.run(
-        [sys.executable, "-m", "asbru", "serve", "--config", str(file), "--port", "0"],
+        [sys.executable, "-m", "asbru", "serve", "--sandbox", "--config", str(file), "--port", "0"],
         capture_output=True,
         text=True,
         check=False,
@@ -241,6 +244,47 @@ def test_a_host_that_is_none_is_told_as_that() -> None:
         assert "reachable" not in result.stderr
 
 
+def test_a_check_needs_no_secrets(tmp_path: Path) -> None:
+    (tmp_path / "asbru.yaml").write_text(
+        "auth: {master_key: env.A}\nvirtual_keys: [{name: t, value: env.B}]\n"
+        "providers: {anthropic: {}, openai: {keys: [{value: env.C}], base_url: env.D, proxy: env.E}}"
+    )
+    assert asbru("check").exit_code == 2
+    result = asbru("check", "--allow-missing-env")
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert "keys: key-1 (env.ANTHROPIC_API_KEY)" in result.stdout and result.stdout.endswith("OK: asbru.yaml\n")
+    (tmp_path / "asbru.yaml").write_text("auth: {master_key: env.A}\nsever: {}")
+    result = asbru("check", "--allow-missing-env")
+    assert result.exit_code == 2
+    assert "unknown key `sever`" in result.stderr and "is not set" not in result.stderr
+    assert asbru("serve", "--allow-missing-env").exit_code == 2
+
+
+def test_an_empty_key_does_not_start_the_sandbox(tmp_path: Path) -> None:
+    result = asbru("check", ANTHROPIC_API_KEY=" ")
+    assert result.exit_code == 2
+    assert "providers.anthropic: the environment variable ANTHROPIC_API_KEY is empty; set or unset it" in result.stderr
+    assert asbru("check", "--sandbox", ANTHROPIC_API_KEY="").exit_code == 0
+    (tmp_path / "asbru.yaml").write_text("providers: {ollama: {}}")  # what is not meant to be used may be empty
+    assert asbru("check", ANTHROPIC_API_KEY="").exit_code == 0
+
+
+def test_a_gateway_that_makes_answers_up_says_so(tmp_path: Path) -> None:
+    assert "warning: only the built-in sandbox answers, with made-up text" in asbru("check").stderr
+    assert asbru("check", "--sandbox").stderr == ""
+    assert asbru("check", ANTHROPIC_API_KEY=SECRET).stderr == ""
+
+
+def test_the_sandbox_is_served_to_others_only_when_that_is_said(tmp_path: Path) -> None:
+    reach = ["check", "--host", "0.0.0.0", "--insecure-open"]
+    result = asbru(*reach)
+    assert result.exit_code == 2
+    assert "providers: no provider is configured; pass --sandbox" in result.stderr
+    assert asbru(*reach, "--sandbox").exit_code == 0
+    (tmp_path / "asbru.yaml").write_text("providers: {sandbox: {}}")
+    assert asbru(*reach).exit_code == 0
+
+
 def test_check_tells_programs_what_is_wrong(tmp_path: Path) -> None:
     (tmp_path / "asbru.yaml").write_text("server:\n  hots: x\n")
     result = asbru("check", "--json")
@@ -256,7 +300,7 @@ def test_check_refuses_what_serve_would_refuse(tmp_path: Path) -> None:
     result = asbru("check")
     assert result.exit_code == 2
     assert "server.host: reachable from other machines" in result.stderr
-    result = asbru("check", "--insecure-open", "--json")
+    result = asbru("check", "--insecure-open", "--sandbox", "--json")
     assert result.exit_code == 3
     message = "cannot write records to gone/records.jsonl: no such file or directory (log.records)"
     assert result.stderr == f"asbru: {message}\n"
@@ -285,7 +329,7 @@ def test_secrets_that_others_may_read_are_warned_of(text: str, holds_secrets: bo
     file = tmp_path / "asbru.yaml"
     file.write_text(text)
     file.chmod(mode)
-    result = asbru("check", KEY=SECRET)
+    result = asbru("check", "--sandbox", KEY=SECRET)
     assert result.exit_code == 0
     if holds_secrets and mode != 0o600:
         assert result.stderr.startswith(f"asbru: warning: `asbru.yaml` holds secrets, and its mode 0{mode:o} lets ")

@@ -47,6 +47,7 @@ class Options(TypedDict, total=False):
     insecure_open: bool
     sandbox: bool
     log_records: bool
+    allow_missing_env: bool
 
 
 def _serve_options(command: _F) -> _F:
@@ -118,7 +119,7 @@ def serve(file: Path | None, **options: Unpack[Options]) -> None:
 
     def read(listens: str | None = None) -> Config:
         config = configured(found, **options, listens=listens)
-        _warn_of_exposed_secrets(config, found)
+        _warn(config, found, **options)
         return config
 
     try:
@@ -137,7 +138,7 @@ def configured(file: Path | None, *, listens: str | None = None, **options: Unpa
     """
     from msgspec.structs import replace
 
-    from asbru.load import ConfigError, Problem, load, open_to_others, source
+    from asbru.load import ConfigError, Problem, is_loopback, load, open_to_others, sandbox_by_default, source
 
     config = load(
         file,
@@ -145,12 +146,18 @@ def configured(file: Path | None, *, listens: str | None = None, **options: Unpa
         host=options.get("host"),
         port=options.get("port"),
         sandbox=options.get("sandbox", False),
+        allow_missing_env=options.get("allow_missing_env", False),
     )
     problem = open_to_others(config)
     if problem is None and listens is not None:
         problem = open_to_others(replace(config, server=replace(config.server, host=listens)))
-    if problem is not None and not options.get("insecure_open"):
-        raise ConfigError(source(file), [Problem(("server", "host"), problem)])
+    problems = [] if problem is None or options.get("insecure_open") else [Problem(("server", "host"), problem)]
+    hosts = {config.server.host, listens or config.server.host}
+    if not (options.get("sandbox") or all(map(is_loopback, hosts))) and sandbox_by_default(config, file):
+        message = "no provider is configured; pass --sandbox to serve made-up answers to other machines"
+        problems.append(Problem(("providers",), message))
+    if problems:
+        raise ConfigError(source(file), problems)
     if options.get("log_records"):
         config = replace(config, log=replace(config.log, records="-"))
     return config
@@ -159,6 +166,11 @@ def configured(file: Path | None, *, listens: str | None = None, **options: Unpa
 @main.command()
 @_serve_options
 @click.option("--schema", is_flag=True, help="Print the configuration's JSON Schema instead of checking one.")
+@click.option(
+    "--allow-missing-env",
+    is_flag=True,
+    help="Accept references to environment variables that are not set, for a check without secrets (CI).",
+)
 @click.option("--show", is_flag=True, help="Print the whole configuration with every default, without its secrets.")
 @_json_option
 def check(file: Path | None, schema: bool, show: bool, as_json: bool, **options: Unpack[Options]) -> None:
@@ -181,7 +193,7 @@ def check(file: Path | None, schema: bool, show: bool, as_json: bool, **options:
         if as_json:
             _print_json(error.as_dict())
         _refuse(error)
-    _warn_of_exposed_secrets(config, found)
+    _warn(config, found, **options)
     problems = start_problems(config, os.environ)
     if as_json:
         _print_json(ConfigError(source(found), problems).as_dict() if problems else redacted(config))
@@ -253,9 +265,16 @@ def sandbox(host: str, port: int, file: Path | None) -> None:
     sys.exit(serve_sandbox(host, port, replies))
 
 
-def _warn_of_exposed_secrets(config: Config, file: Path | None) -> None:
+def _warn(config: Config, file: Path | None, **options: Unpack[Options]) -> None:
+    from asbru.load import sandbox_by_default
     from asbru.load.exposure import exposed_secrets
 
+    if not options.get("sandbox") and sandbox_by_default(config, file):
+        click.echo(
+            "asbru: warning: only the built-in sandbox answers, with made-up text; configure a provider, "
+            "or pass --sandbox if that is meant",
+            err=True,
+        )
     if (warning := exposed_secrets(config, file)) is not None:
         click.echo(f"asbru: warning: {warning}", err=True)
 

@@ -101,12 +101,12 @@ def test_port_in_use(tmp_path: Path) -> None:
     """One message, from every command that listens; `check` may run beside the gateway that has the port."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
-        for command in ("serve", "sandbox"):
-            assert run_and_end(tmp_path, command, "--port", port) == (
+        for command in (("serve", "--sandbox"), ("sandbox",)):
+            assert run_and_end(tmp_path, *command, "--port", port) == (
                 3,
                 f"asbru: cannot listen on 127.0.0.1:{port}: address already in use (choose another with --port)\n",
             )
-        assert run_and_end(tmp_path, "check", "--port", port) == (0, "")
+        assert run_and_end(tmp_path, "check", "--sandbox", "--port", port) == (0, "")
 
 
 @pytest.mark.parametrize(
@@ -123,9 +123,19 @@ def test_port_in_use(tmp_path: Path) -> None:
         ('{"log": {"records": "gone"}}', [], 0, ""),
         ('{"log": {"records": "/"}}', [], 3, "cannot write records to /: is a directory (log.records)"),
         ('{"log": {"records": "asbru.json/x"}}', [], 3, "cannot write records to asbru.json/x: not a directory"),
-        ("{}", ["--host", "192.0.2.1", "--insecure-open"], 3, "cannot listen on 192.0.2.1:0: "),
-        ("{}", ["--host", "a..b", "--insecure-open"], 3, "cannot listen on a..b:0: the name cannot be resolved: "),
-        ("{}", ["--host", "::ffff:192.0.2.1", "--insecure-open"], 3, "cannot listen on [::ffff:192.0.2.1]:0: "),
+        ("{}", ["--host", "192.0.2.1", "--insecure-open", "--sandbox"], 3, "cannot listen on 192.0.2.1:0: "),
+        (
+            "{}",
+            ["--host", "a..b", "--insecure-open", "--sandbox"],
+            3,
+            "cannot listen on a..b:0: the name cannot be resolved: ",
+        ),
+        (
+            "{}",
+            ["--host", "::ffff:192.0.2.1", "--insecure-open", "--sandbox"],
+            3,
+            "cannot listen on [::ffff:192.0.2.1]:0: ",
+        ),
     ],
 )
 def test_check_and_serve_agree(config: str, options: list[str], code: int, reason: str, tmp_path: Path) -> None:

@@ -36,7 +36,9 @@ def test_a_usual_variable_configures_its_provider() -> None:
 
 @pytest.mark.parametrize("value", ["", " "])
 def test_an_empty_usual_variable_configures_nothing(value: str) -> None:
-    assert list(load(None, {"ANTHROPIC_API_KEY": value}).providers) == ["sandbox"]
+    assert list(load(None, {"ANTHROPIC_API_KEY": value}, sandbox=True).providers) == ["sandbox"]
+    with pytest.raises(ConfigError, match="ANTHROPIC_API_KEY is empty"):
+        load(None, {"ANTHROPIC_API_KEY": value})
 
 
 def test_a_usual_variable_counts_beside_a_file(loads: Loads) -> None:

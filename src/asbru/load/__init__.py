@@ -13,14 +13,27 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from asbru.config import Config, Provider, Server
-from asbru.load.checks import check, open_to_others
+from asbru.load.checks import check, is_loopback, open_to_others
 from asbru.load.complete import SANDBOX, complete
 from asbru.load.decode import Decoder
 from asbru.load.files import read
 from asbru.load.problems import ConfigError, Problem, Value
 from asbru.load.view import describe, redacted, summary
 
-__all__ = ["ConfigError", "Problem", "describe", "find", "load", "open_to_others", "redacted", "source", "summary"]
+__all__ = [
+    "ConfigError",
+    "Problem",
+    "describe",
+    "find",
+    "is_loopback",
+    "load",
+    "only_sandbox",
+    "open_to_others",
+    "redacted",
+    "sandbox_by_default",
+    "source",
+    "summary",
+]
 
 CONFIG_VARIABLE = "ASBRU_CONFIG"
 MAX_PORT = 65535
@@ -38,6 +51,14 @@ def find(named: Path | None, environ: Mapping[str, str]) -> Path | None:
     return next((file for file in USUAL_FILES if file.is_file()), None)
 
 
+def sandbox_by_default(config: Config, file: Path | None) -> bool:
+    """Whether the sandbox answers only because there is nothing else: no file names it."""
+    if config.providers.keys() != {SANDBOX}:
+        return False
+    raw = None if file is None else read(file)[0]
+    return not (isinstance(raw, dict) and raw.get("providers"))
+
+
 def source(path: Path | None) -> str:
     """How messages call what a configuration was read from."""
     return "environment" if path is None else str(path)
@@ -50,16 +71,18 @@ def load(
     host: str | None = None,
     port: int | None = None,
     sandbox: bool = False,
+    allow_missing_env: bool = False,
 ) -> Config:
     """The whole configuration from a file, or from the environment alone; ``host`` and ``port`` take precedence.
 
-    ``sandbox`` adds the built-in provider when it is not there by itself.
+    ``sandbox`` adds the built-in provider when it is not there by itself. With ``allow_missing_env`` something
+    stands for variables that are not set: the Config can be checked, not served.
     Raises `ConfigError` with every problem found. The Config returned has its references resolved, and nothing is left
     to guess: see ``complete``.
     """
     name = source(path)
     raw, lines = (None, {}) if path is None else read(path)
-    decoder = Decoder(name, environ, lines)
+    decoder = Decoder(name, environ, lines, allow_missing=allow_missing_env)
     if isinstance(raw, dict) and isinstance(raw.get(SCHEMA_KEY), str):
         del raw[SCHEMA_KEY]  # for editors
     config = decoder.decode(Config, raw)

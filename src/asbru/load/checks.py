@@ -64,14 +64,14 @@ def check(config: Config, environ: Mapping[str, str], decoder: Decoder) -> None:
 
 def open_to_others(config: Config) -> str | None:
     """Why ``serve`` refuses this without ``--insecure-open``, or None: anybody in reach could spend the keys."""
-    if config.auth.required or _is_loopback(config.server.host):
+    if config.auth.required or is_loopback(config.server.host):
         return None
     if (fault := unresolvable(config.server.host)) is not None:
         return fault
     return "reachable from other machines, and no key is required: configure `virtual_keys` or `auth.master_key`"
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
     """Whether nobody but this machine can reach what listens on ``host``."""
     if host.lower() == "localhost":
         return True
@@ -194,7 +194,7 @@ def _is_own_address(config: Config, url: str) -> bool:
     host, own = parts.hostname or "", config.server.host
     if (parts.port or (443 if parts.scheme == "https" else 80)) != config.server.port:
         return False
-    return host == own or (_is_loopback(host) and (_is_loopback(own) or own in UNSPECIFIED))
+    return host == own or (is_loopback(host) and (is_loopback(own) or own in UNSPECIFIED))
 
 
 def _check_proxy(provider: Provider, url: str, environ: Mapping[str, str], path: Path, note: Note) -> None:

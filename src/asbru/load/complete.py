@@ -17,7 +17,7 @@ from asbru.load.known import complete as complete_provider
 from asbru.load.known import configures_itself, trimmed
 from asbru.policy.isolation import decided
 from asbru.secrets import Secret
-from asbru.upstream.catalog import known_providers
+from asbru.upstream.catalog import KnownProvider, known_providers
 
 MASTER_KEY_VARIABLE = "ASBRU_MASTER_KEY"
 PREFERRED_PROVIDER = "anthropic"
@@ -32,6 +32,7 @@ def complete(config: Config, environ: Mapping[str, str], decoder: Decoder) -> Co
         if name not in said and configures_itself(facts, environ):
             said[name] = Provider()
     if not said:
+        _note_empty(known, environ, decoder)
         said[SANDBOX] = Provider()
     direct = config.auth.allow_direct_keys
     providers = {
@@ -44,6 +45,14 @@ def complete(config: Config, environ: Mapping[str, str], decoder: Decoder) -> Co
     server = replace(config.server, public_url=trimmed(config.server.public_url))
     whole = replace(config, server=server, providers=providers, auth=auth, routing=routing)
     return replace(whole, virtual_keys=decided(whole))
+
+
+def _note_empty(known: Mapping[str, KnownProvider], environ: Mapping[str, str], decoder: Decoder) -> None:
+    """A usual variable that is set but empty: who set it expects its provider, not the sandbox."""
+    for name, facts in known.items():
+        for variable in facts.env if facts.implicit else ():
+            if variable in environ and not environ[variable].strip():
+                decoder.note(("providers", name), f"the environment variable {variable} is empty; set or unset it")
 
 
 def _auth(config: Config, environ: Mapping[str, str], decoder: Decoder) -> Auth:

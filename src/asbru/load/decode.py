@@ -18,7 +18,7 @@ import msgspec
 from msgspec import Meta
 
 from asbru.load.problems import ConfigError, Path, Problem, Value, nearest, quoted
-from asbru.secrets import HIDDEN, Secret
+from asbru.secrets import HIDDEN, VIRTUAL_KEY_PREFIX, Secret
 
 MAX_VALUES = 500_000  # YAML's aliases can make a small file large
 MAX_SECRET_FILE_BYTES = 65_536
@@ -51,9 +51,13 @@ _BAD = _Bad()
 class Decoder:
     """Makes structs from plain values; `problems` holds what was wrong."""
 
-    def __init__(self, file: str, environ: Mapping[str, str], lines: Mapping[Path, int]) -> None:
+    def __init__(
+        self, file: str, environ: Mapping[str, str], lines: Mapping[Path, int], *, allow_missing: bool = False
+    ) -> None:
         self.file = file
         self.problems: list[Problem] = []
+        self.allow_missing = allow_missing
+        """Whether something stands for a variable that is not set: for a check where there are no secrets."""
         self._environ = environ
         self._lines = lines
         self._left = MAX_VALUES
@@ -209,6 +213,8 @@ class Decoder:
         if not _VARIABLE.fullmatch(rest):
             return self.note(path, f"`{kind}` must be followed by the name of an environment variable")
         if rest not in self._environ:
+            if self.allow_missing:
+                return _stand_in(rest, path), text
             return self.note(path, f"the environment variable {rest} is not set")
         return self._environ[rest].strip(), text
 
@@ -225,6 +231,13 @@ class Decoder:
         if len(data) > MAX_SECRET_FILE_BYTES:
             return self.note(path, f"{quoted(name)} is larger than {MAX_SECRET_FILE_BYTES >> 10} KiB")
         return data.decode("utf-8", "replace").strip(), f"file:{name}"
+
+
+def _stand_in(variable: str, path: Path) -> str:
+    """A value of the form that its place asks for."""
+    if path[-1] in ("base_url", "proxy"):
+        return "http://missing.invalid"
+    return f"{VIRTUAL_KEY_PREFIX}{variable}" if path[0] == "virtual_keys" else f"missing-{variable}"
 
 
 def _subject(origin: str) -> str:

@@ -176,6 +176,8 @@ def _keys(
         return (ProviderKey(name=facts.name, value=Secret(facts.key, "built-in")),)
     usual_place = said.base_url is None
     variable = usual_variable(facts, environ)
+    if usual_place and variable is None and decoder.allow_missing and facts.env and not facts.keyless:
+        variable = facts.env[0]
     if usual_place and variable is not None:
         secret = decoder.secret(f"env.{variable}", (*path, "keys"))
         return (ProviderKey(value=secret),) if isinstance(secret, Secret) else ()
