@@ -305,7 +305,7 @@ def test_a_request_without_a_response_is_logged_too(sandbox: RunningSandbox, cli
     with pytest.raises(anthropic.APIConnectionError):
         create(client, model="die-before-head")
     with pytest.raises(anthropic.APITimeoutError):
-        client.with_options(timeout=0.2).messages.create(model="hang", max_tokens=5, messages=HI)
+        client.with_options(timeout=2.0).messages.create(model="hang", max_tokens=5, messages=HI)
     assert [(request.status, request.outcome) for request in sandbox.requests] == [
         (None, "die-before-head"),
         (None, "hang"),
