@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from asbru.dialects import messages
-from asbru.dialects.codec import Context
+from asbru.dialects.codec import Context, Model
 from asbru.dialects.losses import Losses
 from asbru.dialects.message_stream import ProviderError
 from asbru.dialects.registry import codec
@@ -131,3 +131,21 @@ def test_gemini_gets_ids_where_it_takes_them_and_results_in_the_order_of_their_c
     assert [each["response"]["output"] for each in told] == ["r0", "r1", "r2"]
     ids = ["c0", "c1", "c2"] if model == "gemini-3-flash" else [None] * 3
     assert [each.get("id") for each in called] == [each.get("id") for each in told] == ids
+
+
+@pytest.mark.parametrize("dialect", ["gemini", "bedrock-converse"])
+def test_an_image_of_an_old_turn_is_text_for_a_model_without_vision(dialect: str) -> None:
+    image = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "iVBORw0KGgo="}}
+    turns = [
+        {"role": "user", "content": [image, {"type": "text", "text": "What is it?"}]},
+        {"role": "assistant", "content": "A dot."},
+        {"role": "user", "content": "Sure?"},
+    ]
+    request = messages.parse(json.dumps({"model": "m", "max_tokens": 9000, "messages": turns}).encode())
+    speaks = codec(dialect)
+    given = Context(provider="p", model="x", shown_model="m", message_id="msg_1", facts=Model(images=False))
+    losses = Losses(speaks.fidelity)
+    sent = speaks.encode(request, given, losses).body.decode()
+    assert "iVBORw0KGgo" not in sent
+    assert "[An image, left out: the model takes none.]" in sent
+    assert losses.header() == "dropped: image.base64"

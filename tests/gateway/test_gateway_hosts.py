@@ -148,7 +148,7 @@ def test_a_large_answer_of_fireworks_is_streamed_and_joined() -> None:
         plays = [chunks({"content": "Hi"}, {"content": " there."}), answers(200, DONE_BODY)]
         async with Upstream(*plays) as up:
             async with serving(config(h=host(up, "fireworks"))) as gateway:
-                reply = await ask(gateway, asked("h/m", max_tokens=8192))
+                reply = await ask(gateway, asked("h/m"))
                 assert (reply.status, reply.value(b"content-type")) == (200, "application/json")
                 assert reply.json["content"] == [{"type": "text", "text": "Hi there."}]
                 small = await ask(gateway, asked("h/m", max_tokens=4096))
@@ -165,7 +165,7 @@ def test_a_joined_stream_that_breaks_is_no_answer() -> None:
 
     async def main() -> None:
         async with Upstream(cut) as up, serving(config(h=host(up, "fireworks"))) as gateway:
-            reply = await ask(gateway, asked("h/m", max_tokens=8192))
+            reply = await ask(gateway, asked("h/m"))
             assert reply.error[:2] == (502, "api_error")
 
     run(main())
@@ -230,3 +230,114 @@ def test_structured_output_of_llama_on_bedrock_is_an_instruction() -> None:
             assert body_of(up.seen[0]).keys() & {"toolConfig", "outputConfig"} == set()
 
     run(main())
+
+
+def converse(model: str, **fields: Any) -> tuple[Json, str, str]:
+    """What Bedrock is sent, by which operation, and what the client is told of losses."""
+    found: list[tuple[Json, str, str]] = []
+
+    async def main() -> None:
+        async with Upstream(answers(200, json.dumps(CONVERSED).encode())) as up:
+            bedrock = host(up, "bedrock", "bedrock-converse", region="us-east-1")
+            async with serving(config(h=bedrock)) as gateway:
+                reply = await ask(gateway, asked(f"h/{model}", **fields))
+            operation = up.seen[0].head.split(b" ")[1].rpartition(b"/")[2].decode()
+            found.append((body_of(up.seen[0]), operation, reply.value(b"x-asbru-loss") or ""))
+
+    run(main())
+    return found[0]
+
+
+PROFILE = "arn:aws:bedrock:us-east-1:123456789012:application-inference-profile/abc123def456"
+FORCED = {"tool": {"name": "look"}}
+
+
+@pytest.mark.parametrize(
+    ("model", "choice", "sent"),
+    [
+        ("us.anthropic.claude-sonnet-4-6", {"type": "tool", "name": "look"}, FORCED),
+        ("us.amazon.nova-pro-v1:0", {"type": "tool", "name": "look"}, FORCED),
+        (PROFILE, {"type": "tool", "name": "look"}, FORCED),
+        ("mistral.mistral-large-2407-v1:0", {"type": "any"}, {"any": {}}),
+        ("mistral.mistral-large-2407-v1:0", {"type": "tool", "name": "look"}, {"any": {}}),
+        ("deepseek.v3-v1:0", {"type": "any"}, None),
+        ("openai.gpt-oss-120b-1:0", {"type": "tool", "name": "look"}, None),
+        ("qwen.qwen3-coder-480b-a35b-v1:0", {"type": "any"}, None),
+    ],
+)
+def test_bedrock_is_sent_a_forced_choice_where_the_family_takes_one(
+    model: str, choice: Json, sent: Json | None
+) -> None:
+    other = {"name": "other", "input_schema": {"type": "object"}}
+    body, _, losses = converse(model, tools=[TOOL, other], tool_choice=choice)
+    assert body["toolConfig"].get("toolChoice") == sent
+    named = [each["toolSpec"]["name"] for each in body["toolConfig"]["tools"]]
+    narrowed = sent == {"any": {}} and choice["type"] == "tool"
+    assert named == (["look"] if narrowed else ["look", "other"])
+    said = next((each.partition(":")[0] for each in losses.split("; ") if "tool_choice" in each), None)
+    assert said == ("approximated" if narrowed else None if sent else "dropped")
+
+
+@pytest.mark.parametrize(
+    ("model", "operation"),
+    [
+        ("us.anthropic.claude-sonnet-4-6", "converse-stream"),
+        ("us.amazon.nova-pro-v1:0", "converse-stream"),
+        (PROFILE, "converse-stream"),
+        ("ai21.jamba-1-5-large-v1:0", "converse-stream"),
+        ("us.meta.llama3-3-70b-instruct-v1:0", "converse"),
+        ("some.new-model-v1:0", "converse"),
+    ],
+)
+def test_tools_are_streamed_by_bedrocks_families_that_are_known_to(model: str, operation: str) -> None:
+    assert converse(model, tools=[TOOL], stream=True)[1] == operation
+
+
+@pytest.mark.parametrize(
+    ("model", "sent", "losses"),
+    [
+        ("us.anthropic.claude-opus-4-7", "high", "none"),
+        ("us.anthropic.claude-haiku-4-5-20251001-v1:0", None, "dropped: output_config.effort"),
+        (PROFILE, None, "dropped: output_config.effort"),
+    ],
+)
+def test_claude_on_bedrock_gets_an_effort_that_it_is_known_to_take(model: str, sent: str | None, losses: str) -> None:
+    body, _, told = converse(model, output_config={"effort": "high"})
+    assert (body.get("outputConfig", {}).get("effort"), told) == (sent, losses)
+
+
+def test_a_schema_goes_to_bedrocks_models_that_are_known_to_be_held_to_it() -> None:
+    output = {"format": {"type": "json_schema", "schema": {"type": "object", "properties": {}}}}
+    body, _, losses = converse("us.anthropic.claude-sonnet-4-5-20250929-v1:0", output_config=output)
+    assert (body["outputConfig"]["textFormat"]["type"], losses) == ("json_schema", "none")
+    for model in ("us.amazon.nova-pro-v1:0", "us.anthropic.claude-sonnet-4-20250514-v1:0"):
+        body, _, losses = converse(model, output_config=output)
+        assert body["toolConfig"]["toolChoice"] == {"tool": {"name": "structured_output"}}
+        assert losses == "emulated: output_config.format"
+
+
+def test_strict_is_left_out_for_a_family_that_is_not_known_to_take_it() -> None:
+    strict = {**TOOL, "strict": True}
+    body, _, losses = converse("us.amazon.nova-pro-v1:0", tools=[strict])
+    assert "strict" not in body["toolConfig"]["tools"][0]["toolSpec"]
+    assert losses == "dropped: tools.strict"
+
+
+def test_mistral_on_bedrock_has_an_assistant_turn_between_results_and_text() -> None:
+    call = {"type": "tool_use", "id": "abcdefghi", "name": "look", "input": {}}
+    result = {"type": "tool_result", "tool_use_id": "abcdefghi", "content": "r"}
+    turns = [
+        {"role": "user", "content": "?"},
+        {"role": "assistant", "content": [call]},
+        {"role": "user", "content": [result, {"type": "text", "text": "And?"}]},
+    ]
+    body, _, losses = converse("mistral.mistral-large-2407-v1:0", tools=[TOOL], messages=turns)
+    said = [(turn["role"], next(iter(turn["content"][0]))) for turn in body["messages"][2:]]
+    assert said == [("user", "toolResult"), ("assistant", "text"), ("user", "text")]
+    assert losses == "approximated: tool_result"
+
+
+def test_a_bedrock_model_that_thinks_unasked_gets_room_for_it() -> None:
+    body, _, losses = converse("openai.gpt-oss-120b-1:0", max_tokens=100)
+    assert body["inferenceConfig"]["maxTokens"] == 8292
+    assert losses == "approximated: max_tokens"

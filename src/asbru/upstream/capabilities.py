@@ -64,7 +64,7 @@ class Capabilities:
         facts = table().find(self._tables, model)
         name = canonical(model)
         for family in self._families:
-            if any(fnmatchcase(name, pattern) for pattern in family.models):
+            if any(fnmatchcase(name, pattern) or fnmatchcase(model, pattern) for pattern in family.models):
                 quirks |= family.quirks
                 facts = _over(facts, family.facts)
         found = msgspec.convert(quirks | self._configured, Quirks)

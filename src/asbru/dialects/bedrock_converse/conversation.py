@@ -32,6 +32,7 @@ Json = dict[str, Any]
 NO_OUTPUT = "(no output)"
 NO_IMAGE = "[An image, left out: the model takes none.]"
 ATTACHED = "Attached:"
+DONE = "Done."
 
 _IMAGES = {"image/png": "png", "image/jpeg": "jpeg", "image/jpg": "jpeg", "image/gif": "gif", "image/webp": "webp"}
 _DOCUMENTS = {
@@ -96,7 +97,19 @@ class Conversation:
 
     def messages(self, request: Request) -> list[Json]:
         """All turns. A breakpoint for the whole request goes behind the last block."""
-        turns: list[Json] = [{"role": turn.role, "content": self._turn(turn.content)} for turn in request.messages]
+        turns: list[Json] = []
+        for turn in request.messages:
+            results = [block for block in turn.content if isinstance(block, ToolResult)]
+            if results and len(results) < len(turn.content) and not self._context.quirks.user_after_tool:
+                self._losses.note(
+                    "approximated", "tool_result", "an assistant turn goes between it and the user's text"
+                )
+                rest = [block for block in turn.content if not isinstance(block, ToolResult)]
+                turns.append({"role": "user", "content": self._turn(results)})
+                turns.append({"role": "assistant", "content": [{"text": DONE}]})
+                turns.append({"role": "user", "content": self._turn(rest)})
+            else:
+                turns.append({"role": turn.role, "content": self._turn(turn.content)})
         if turns and request.cache_control is not None:
             last = turns[-1]["content"]
             if last and "cachePoint" not in last[-1] and "reasoningContent" not in last[-1]:

@@ -7,7 +7,9 @@ from __future__ import annotations
 from asbru.dialects.losses import Fidelity, Row
 
 FIDELITY: Fidelity = {
-    "max_tokens": Row("exact", "`inferenceConfig.maxTokens`; lowered to what the model gives"),
+    "max_tokens": Row(
+        "exact", "`inferenceConfig.maxTokens`; raised where thinking counts in it that was not asked for"
+    ),
     "max_tokens.0": Row("approximated", "one token is asked for: Converse takes no less"),
     "system": Row("exact", "`system`"),
     "system.billing_header": Row("exact", "removed, as Anthropic itself does"),
@@ -43,7 +45,9 @@ FIDELITY: Fidelity = {
     "thinking.adaptive": Row("exact", "an additional field for Claude; an effort for others"),
     "thinking.disabled": Row("exact", "an additional field for Claude; the least effort for others"),
     "thinking.display": Row("exact", "an additional field for Claude; omitted by the gateway for all"),
-    "output_config.effort": Row("exact", "`outputConfig.effort` for Claude; the nearest effort for others"),
+    "output_config.effort": Row(
+        "exact", "`outputConfig.effort` for Claude, the nearest for others; dropped where it is not known"
+    ),
     "output_config.format": Row("exact", "`outputConfig.textFormat`; a forced tool where the model has none"),
     "output_config.task_budget": Row("dropped", "not in the dialect"),
     "text": Row("exact", "`text`; blank text is left out"),
@@ -77,7 +81,7 @@ FIDELITY: Fidelity = {
     "block.unknown": Row("refused", "This type of content is not supported for this model"),
     "tools.custom": Row("exact", "`toolSpec`"),
     "tools.name": Row("emulated", "shortened upstream, given back in full"),
-    "tools.strict": Row("exact", "`strict`"),
+    "tools.strict": Row("exact", "`strict`; dropped where the model is not known to take it"),
     "tools.defer_loading": Row("emulated", "sent once loaded; all of them with Anthropic's tool search"),
     "tools.input_examples": Row("dropped", "not in the dialect"),
     "tools.allowed_callers": Row("dropped", "not in the dialect"),
@@ -89,7 +93,9 @@ FIDELITY: Fidelity = {
     "tools.code_execution": Row("refused", "Code execution is not supported for this model"),
     "tools.tool_search": Row("emulated", "all deferred tools are sent at once"),
     "tools.advisor": Row("refused", "The advisor is not supported for this model"),
-    "tool_choice": Row("exact", "`toolChoice`; `none` is an additional field for Claude"),
+    "tool_choice": Row(
+        "exact", "`toolChoice`, for Claude, Nova and Mistral Large; `none` is an additional field for Claude"
+    ),
     "tool_choice.disable_parallel_tool_use": Row("exact", "an additional field for Claude; dropped for others"),
     "response.text": Row("exact", "`text`"),
     "response.thinking": Row("exact", "`reasoningContent`"),

@@ -19,8 +19,9 @@ from asbru.dialects.bedrock_converse.conversation import Conversation, native, n
 from asbru.dialects.by_url import Kind
 from asbru.dialects.codec import Context, Sent
 from asbru.dialects.losses import Losses, LossyError
-from asbru.dialects.messages import Request, Tool, ToolUse
+from asbru.dialects.messages import Request, Tool, ToolChoice, ToolUse
 from asbru.dialects.prepare import prepare, server_tool_field
+from asbru.dialects.thinking_room import most_tokens, room
 
 Json = dict[str, Any]
 
@@ -47,6 +48,7 @@ _EFFORTS: dict[Family, dict[str, str]] = {
     "openai": {"minimal": "low"},
 }
 """Efforts that a family lacks -> the nearest that it has. Claude's are its own affair, others have none."""
+EFFORTS = ("low", "medium", "high", "xhigh", "max")
 _METADATA = re.compile(r"[a-zA-Z0-9\s:_@$#=/+,.-]{1,256}").fullmatch
 
 _encode = msgspec.json.encode
@@ -126,9 +128,16 @@ class _Work:
             system += self._conversation.cache_point(block.cache_control)
         return [*system, {"text": instruction}] if instruction else system
 
+    def _most_tokens(self) -> int:
+        """The limit, with room for thinking that nobody asked for, of a model that thinks all the same."""
+        context = self._context
+        thinks = self._family not in ("claude", "nova") and context.facts.reasoning is True
+        unasked = thinks and not context.wants_thinking and "none" not in context.facts.efforts
+        return most_tokens(self._request, context, room(self._request) if unasked else 0, self._losses)
+
     def _inference(self) -> Json:
         request, facts = self._request, self._context.facts
-        inference: Json = {"maxTokens": max(1, request.max_tokens)}
+        inference: Json = {"maxTokens": max(1, self._most_tokens())}
         for name, field, value in (
             ("temperature", "temperature", request.temperature),
             ("top_p", "topP", request.top_p),
@@ -152,7 +161,9 @@ class _Work:
             assert request.output_config is not None
             assert request.output_config.format is not None
             spec = {"name": OUTPUT_NAME, "inputSchema": {"json": request.output_config.format.schema}}
-            return {"tools": [{"toolSpec": spec}], "toolChoice": {"tool": {"name": OUTPUT_NAME}}}
+            named = self._context.quirks.tool_choice_named
+            forced: Json = {"tool": {"name": OUTPUT_NAME}} if named else {"any": {}}
+            return {"tools": [{"toolSpec": spec}], "toolChoice": forced}
         tools = [made for index, tool in enumerate(request.tools) for made in self._tool(tool, f"tools.{index}")]
         if called and not tools:
             # Converse wants to know the tools of a conversation that has used some.
@@ -166,10 +177,7 @@ class _Work:
         if choice.type == "none":
             return self._no_choice(config, bool(called))
         if choice.type != "auto":
-            if self._context.quirks.tool_choice_required:
-                config["toolChoice"] = {"any": {}} if choice.type == "any" else {"tool": {"name": choice.name or ""}}
-            else:
-                self._losses.note("dropped", "tool_choice", "this model cannot be made to call a tool")
+            self._force(choice, config)
         if choice.disable_parallel_tool_use:
             if self._family == "claude":
                 # Merged with `toolChoice`, which brings the type; both saying it is refused.
@@ -178,6 +186,24 @@ class _Work:
             else:
                 self._losses.note("dropped", "tool_choice.disable_parallel_tool_use", "not in the dialect")
         return config
+
+    def _force(self, choice: ToolChoice, config: Json) -> None:
+        """``any`` and ``tool``, as far as the model takes them."""
+        quirks = self._context.quirks
+        if not quirks.tool_choice_required:
+            self._losses.note("dropped", "tool_choice", "this model is not known to take a forced tool")
+        elif choice.type == "any" or not quirks.tool_choice_named:
+            config["toolChoice"] = {"any": {}}
+            if choice.type != "any":
+                config["tools"] = self._only(config["tools"], choice.name)
+                self._losses.note("approximated", "tool_choice", "any tool, and this is the only one")
+        else:
+            config["toolChoice"] = {"tool": {"name": choice.name or ""}}
+
+    @staticmethod
+    def _only(tools: list[Json], name: str | None) -> list[Json]:
+        """The tool of this name alone; all of them where there is none."""
+        return [tool for tool in tools if tool.get("toolSpec", {}).get("name") == name] or tools
 
     def _no_choice(self, config: Json, called: bool) -> Json:
         if self._family == "claude":
@@ -202,24 +228,32 @@ class _Work:
         spec: Json = {"name": tool.name, "inputSchema": {"json": schema}}
         if tool.description and not tool.description.isspace():
             spec["description"] = tool.description
-        if tool.strict is not None:
-            spec["strict"] = tool.strict
+        if tool.strict and self._holds_to_schemas():
+            spec["strict"] = True
+        elif tool.strict:
+            self._losses.note("dropped", "tools.strict", "this model is not known to take it")
         return [{"toolSpec": spec}, *self._conversation.cache_point(tool.cache_control, tools=True)]
 
     # Output and thinking
 
+    def _holds_to_schemas(self) -> bool:
+        """Whether the model takes a schema that its output, or the input of a strict tool, is held to."""
+        known = self._context.facts.structured_output
+        if not self._context.quirks.json_schema:
+            return False
+        return known or (known is None and self._family not in ("nova", "other"))
+
     def _output(self) -> tuple[str, Json]:
         """An instruction for the system prompt, and ``outputConfig``; may set ``context.structured_tool``."""
-        request, context, facts = self._request, self._context, self._context.facts
+        request, context = self._request, self._context
         wanted = request.output_config.format if request.output_config is not None else None
         if wanted is None:
             return "", {}
-        known = facts.structured_output
-        if context.quirks.json_schema and (known or (known is None and self._family not in ("nova", "other"))):
+        if self._holds_to_schemas():
             schema = {"schema": _encode(wanted.schema).decode(), "name": OUTPUT_NAME}
             return "", {"textFormat": {"type": "json_schema", "structure": {"jsonSchema": schema}}}
         thinks = request.thinking is not None and request.thinking.type != "disabled"  # then Claude cannot be forced
-        forced = not request.tools and context.quirks.tool_choice_required and facts.tools is not False
+        forced = not request.tools and context.quirks.tool_choice_required and context.facts.tools is not False
         if forced and wanted.schema.get("type") == "object" and not (thinks and self._family == "claude"):
             self._losses.note("emulated", "output_config.format", "by a tool that the model must call")
             context.structured_tool = OUTPUT_NAME
@@ -243,7 +277,7 @@ class _Work:
                     name: value for name, value in (*fields, ("display", thinking.display)) if value is not None
                 }
             if effort is not None:
-                output["effort"] = effort
+                self._claude_effort(effort, output)
             return
         field = "output_config.effort"
         if thinking is not None and thinking.type in ("disabled", "between_tools"):
@@ -253,6 +287,18 @@ class _Work:
             effort = next((name for least, name in _BUDGETS if budget >= least), "low")
         if effort is not None:
             self._effort(effort, field)
+
+    def _claude_effort(self, wanted: str, output: Json) -> None:
+        """The effort where the model is known to take efforts, the nearest below it where it lacks this one."""
+        known = self._context.facts.efforts
+        below = EFFORTS[: EFFORTS.index(wanted) + 1] if wanted in EFFORTS else ()
+        sent = next((effort for effort in reversed(below) if effort in known), None)
+        if sent is None:
+            self._losses.note("dropped", "output_config.effort", "the model is not known to take it")
+            return
+        output["effort"] = sent
+        if sent != wanted:
+            self._losses.note("approximated", "output_config.effort", f"{sent} is the nearest that this model has")
 
     def _effort(self, wanted: str, field: str) -> None:
         """An effort for a model that is not Claude, in its family's words."""

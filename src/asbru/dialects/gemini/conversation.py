@@ -45,6 +45,7 @@ _TYPES = {
     "heif": "image/heif",
     "pdf": "application/pdf",
 }
+NO_IMAGE = "[An image, left out: the model takes none.]"
 _NO_BEGINNING = "(The conversation began earlier.)"
 
 
@@ -164,7 +165,7 @@ class _Work:
         for position, part in enumerate(block.content):
             if isinstance(part, Image | Document):
                 media = self.media(part, f"{path}.content.{position}")
-                if self.is_gemini_3:
+                if self.is_gemini_3 and not (isinstance(part, Image) and self.context.facts.images is False):
                     response.setdefault("parts", []).extend(each for each in media if "text" not in each)
                 else:
                     field = "tool_result.image" if isinstance(part, Image) else "tool_result.document"
@@ -175,6 +176,9 @@ class _Work:
     def media(self, block: Image | Document, path: str) -> list[Json]:
         """An image or a PDF; a title, which has no place of its own, goes before."""
         source = block.source
+        if isinstance(block, Image) and self.context.facts.images is False:
+            self.losses.note("dropped", f"image.{source.type}", "the model takes no images")
+            return [{"text": NO_IMAGE}]
         part = self.inline(source, path) if source.type == "base64" else self.by_url(block, source, path)
         said = [text for text in (block.title, block.context) if text] if isinstance(block, Document) else []
         if not said:
