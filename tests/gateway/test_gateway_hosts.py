@@ -148,7 +148,7 @@ def test_a_large_answer_of_fireworks_is_streamed_and_joined() -> None:
         plays = [chunks({"content": "Hi"}, {"content": " there."}), answers(200, DONE_BODY)]
         async with Upstream(*plays) as up:
             async with serving(config(h=host(up, "fireworks"))) as gateway:
-                reply = await ask(gateway, asked("h/m"))
+                reply = await ask(gateway, asked("h/m", max_tokens=8192))
                 assert (reply.status, reply.value(b"content-type")) == (200, "application/json")
                 assert reply.json["content"] == [{"type": "text", "text": "Hi there."}]
                 small = await ask(gateway, asked("h/m", max_tokens=4096))
@@ -165,7 +165,7 @@ def test_a_joined_stream_that_breaks_is_no_answer() -> None:
 
     async def main() -> None:
         async with Upstream(cut) as up, serving(config(h=host(up, "fireworks"))) as gateway:
-            reply = await ask(gateway, asked("h/m"))
+            reply = await ask(gateway, asked("h/m", max_tokens=8192))
             assert reply.error[:2] == (502, "api_error")
 
     run(main())
