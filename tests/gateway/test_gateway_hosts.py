@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from asbru.dialects.eventstream import encode
 from tests import grammar
 from tests.gateway.provider import Json, Play, Turn, Upstream, answers, streams
 from tests.gateway.support import Reply, ask, asked, provider, run, serving
@@ -341,3 +342,27 @@ def test_a_bedrock_model_that_thinks_unasked_gets_room_for_it() -> None:
     body, _, losses = converse("openai.gpt-oss-120b-1:0", max_tokens=100)
     assert body["inferenceConfig"]["maxTokens"] == 8292
     assert losses == "approximated: max_tokens"
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_call_that_nova_wrote_badly_goes_to_the_fallback(stream: bool) -> None:
+    words = b'{"message":"Model produced invalid sequence as part of ToolUse."}'
+    kind = b"ModelErrorException"
+    frame = encode({":message-type": "exception", ":exception-type": "modelStreamErrorException"}, words)
+    event_stream = (b"content-type", b"application/vnd.amazon.eventstream")
+    broken = answers(200, frame, event_stream) if stream else answers(424, words, (b"x-amzn-errortype", kind))
+
+    async def main() -> None:
+        async with (
+            Upstream(broken) as up,
+            Upstream(chunks({"content": "Hi."}) if stream else answers(200, DONE_BODY)) as other,
+        ):
+            hosts = {"h": host(up, "bedrock", "bedrock-converse", region="us-east-1"), "o": host(other, "groq")}
+            async with serving(config(**hosts)) as gateway:
+                body = asked("h/us.amazon.nova-pro-v1:0", tools=[TOOL], stream=stream, fallbacks=["o/m"])
+                reply = await ask(gateway, body)
+            assert reply.status == 200
+            said = grammar.check(reply.body, error=False).message if stream else reply.json
+            assert said["content"] == [{"type": "text", "text": "Hi."}]
+
+    run(main())
