@@ -277,7 +277,7 @@ def test_a_stream_opened_by_a_ping_ends_with_the_error_of_the_primary() -> None:
         reply = await opened_by_ping(until_idle, answers(529, error_body()))
         assert grammar.check(reply.body, error=True).error == {
             "type": "timeout_error",
-            "message": "a: stopped in the middle of its answer",
+            "message": "a: the response stopped before it was complete",
         }
 
     run(main())
