@@ -68,7 +68,7 @@ class Project:
         for wheel in wheels:
             name, version = wheel.name.split("-")[:2]
             lines.append(f"{name}=={version} --hash=sha256:{hashlib.sha256(wheel.read_bytes()).hexdigest()}\n")
-        for group in ("run", "dev"):
+        for group in ("run", "extras", "dev"):
             (self.directory / "requirements" / f"{group}.txt").write_text("".join(lines))
 
     def bootstrap(self) -> subprocess.CompletedProcess[str]:

@@ -364,6 +364,33 @@ def test_keys_generate_prints_a_key_and_its_digest() -> None:
     assert lines["key:"] != as_json["key"]
 
 
+def test_keys_are_generated_by_name_and_number() -> None:
+    one = json.loads(asbru("keys", "generate", "--name", "team-a", "--json").stdout)
+    assert (one["name"], one["digest"]) == ("team-a", digest(one["key"]))
+    several = json.loads(asbru("keys", "generate", "--name", "team", "--count", "3", "--json").stdout)
+    assert [entry["name"] for entry in several] == ["team-1", "team-2", "team-3"]
+    assert len({entry["key"] for entry in several}) == 3
+    result = asbru("keys", "generate", "--name", "a b")
+    assert (result.exit_code, "'a b' is not a valid name" in result.stderr) == (2, True)
+
+
+def test_generated_entries_go_into_a_configuration(tmp_path: Path) -> None:
+    made = asbru("keys", "generate", "--name", "team", "--count", "2", "--yaml")
+    assert "sk-bf-" not in made.stdout, "the keys are not part of the configuration"
+    keys = dict(line.split(": ") for line in made.stderr.splitlines())
+    assert set(keys) == {"team-1", "team-2"}
+    (tmp_path / "asbru.yaml").write_text("virtual_keys:\n" + made.stdout)
+    assert asbru("check", "--config", "asbru.yaml").exit_code == 0
+    assert digest(keys["team-2"]) in made.stdout
+
+
+def test_the_digest_of_an_existing_key() -> None:
+    runner = CliRunner()
+    assert runner.invoke(cli.main, ["keys", "digest"], input="sk-1234\n").stdout == digest("sk-1234") + "\n"
+    for wrong in ("", "two keys"):
+        assert runner.invoke(cli.main, ["keys", "digest"], input=wrong).exit_code == 2
+
+
 def test_a_generated_key_and_its_digest_can_be_configured(tmp_path: Path) -> None:
     made = json.loads(asbru("keys", "generate", "--json").stdout)
     keys = [{"name": "a", "value": made["key"]}, {"name": "b", "digest": made["digest"]}]

@@ -18,7 +18,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parent.parent
-LOCKS = ("run", "dev")
+LOCKS = ("run", "extras", "dev")
 _PIN = re.compile(r"^([A-Za-z0-9][A-Za-z0-9._-]*)==([^ ;\\]+) *(?:;([^\\]+))?", re.M)
 
 
@@ -37,11 +37,12 @@ def pins(text: str) -> dict[str, str]:
 
 
 def wanted(lock: str) -> list[Requirement]:
-    """What the project itself asks for: `run` installs and builds it, `dev` has every extra and group on top."""
+    """What the project itself asks for: `run` installs and builds it, `extras` and `dev` add theirs."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     lines = [*project["project"]["dependencies"], *project["dependency-groups"]["build"]]
-    if lock == "dev":
+    if lock != "run":
         lines += [line for extra in project["project"]["optional-dependencies"].values() for line in extra]
+    if lock == "dev":
         lines += [line for group in project["dependency-groups"].values() for line in group]
     return [Requirement(line) for line in lines]
 

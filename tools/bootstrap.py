@@ -1,6 +1,6 @@
 """Make the local environment (.venv) that `make run` and `make test` use.
 
-    python3 tools/bootstrap.py run|dev
+    python3 tools/bootstrap.py run|extras|dev
 
 Runs on a bare machine: Python 3.11 or later and nothing else; standard library only. It neither needs nor uses
 root. Installs what `requirements/run.txt` or `requirements/dev.txt` locks, wheels only and by hash, then the project
@@ -34,7 +34,9 @@ ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
 PYTHON = VENV / "bin" / "python"
 STAMP = VENV / "asbru-installed"
-LOCKS = {"run": ROOT / "requirements" / "run.txt", "dev": ROOT / "requirements" / "dev.txt"}
+GROUPS = ("run", "extras", "dev")
+"""Each holds what those before it need: the gateway, its extras (aws, google), what developers need."""
+LOCKS = {group: ROOT / "requirements" / f"{group}.txt" for group in GROUPS}
 
 NO_PIP = """\
 Cannot find or fetch pip, which is needed once, to install what Asbru depends on. Any one of these helps:
@@ -56,8 +58,8 @@ Command = Callable[..., list[str]]
 
 
 def main(arguments: list[str]) -> int:
-    if arguments not in (["run"], ["dev"]):
-        print("usage: bootstrap.py run|dev", file=sys.stderr)
+    if len(arguments) != 1 or arguments[0] not in GROUPS:
+        print("usage: bootstrap.py run|extras|dev", file=sys.stderr)
         return 2
     if sys.version_info < (3, 11):
         found = sys.version.split()[0]
@@ -98,11 +100,11 @@ def fingerprint() -> str:
 
 
 def installed(group: str, wanted: str) -> bool:
-    """Whether an earlier call has done the work; `dev` holds all that `run` needs."""
+    """Whether an earlier call has done the work, or more."""
     if not (STAMP.exists() and PYTHON.exists()):
         return False
     stamp = STAMP.read_text().split()
-    return stamp in ([group, wanted], ["dev", wanted])
+    return stamp[1:] == [wanted] and stamp[0] in GROUPS[GROUPS.index(group) :]
 
 
 def make_venv() -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 UNEXPECTED, CONFIGURATION, CANNOT_START = 1, 2, 3
 DEFAULT_SANDBOX_PORT = 8090
+MAX_GENERATED = 1_000
 
 _config_option = click.option(
     "--config",
@@ -217,19 +219,50 @@ def keys() -> None:
 
 
 @keys.command()
+@click.option("--name", metavar="NAME", help="The key's name; with --count, NAME-1, NAME-2, and so on.")
+@click.option("--count", type=click.IntRange(1, MAX_GENERATED), default=1, help="How many keys to generate.")
+@click.option(
+    "--yaml", "as_yaml", is_flag=True, help="Print entries for `virtual_keys`; the keys go to standard error."
+)
 @_json_option
-def generate(as_json: bool) -> None:
-    """Make a virtual key and the digest to configure it by.
+def generate(name: str | None, count: int, as_yaml: bool, as_json: bool) -> None:
+    """Generate virtual keys and the digests that go into the configuration.
 
-    The key is shown this once; the digest goes under `virtual_keys` and need not be kept secret.
+    A key is shown this once; its digest goes under `virtual_keys` and need not be kept secret.
     """
+    from asbru.config import NAME_PATTERN
     from asbru.secrets import digest, new_virtual_key
 
-    key = new_virtual_key()
-    if as_json:
-        _print_json({"key": key, "digest": digest(key)})
+    if as_yaml and as_json:
+        raise click.UsageError("--yaml and --json exclude each other")
+    if name is not None and not re.match(NAME_PATTERN, name):
+        raise click.UsageError(f"{name!r} is not a valid name: use letters, digits, . _ - (1 to 64 characters)")
+    names = [name] if count == 1 else [f"{name or 'key'}-{number}" for number in range(1, count + 1)]
+    made = [(each, new_virtual_key()) for each in names]
+    if as_yaml:
+        for each, key in made:
+            click.echo(f"  - name: {each or 'key'}\n    digest: {digest(key)}")
+            click.echo(f"{each or 'key'}: {key}", err=True)
+    elif as_json:
+        entries = [{**({"name": each} if each else {}), "key": key, "digest": digest(key)} for each, key in made]
+        _print_json(entries[0] if count == 1 else entries)
     else:
-        click.echo(f"key:    {key}\ndigest: {digest(key)}")
+        for each, key in made:
+            click.echo((f"name:   {each}\n" if each else "") + f"key:    {key}\ndigest: {digest(key)}")
+
+
+@keys.command("digest")
+def digest_of_key() -> None:
+    """Print the digest of an existing key, read from standard input.
+
+    Any key can become a virtual key, such as one that another gateway issued: `virtual_keys: [{name: …, digest: …}]`.
+    """
+    from asbru.secrets import digest
+
+    key = sys.stdin.read().strip()
+    if not key or any(character.isspace() for character in key):
+        raise click.UsageError("expected one key on standard input")
+    click.echo(digest(key))
 
 
 @main.command()

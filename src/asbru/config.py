@@ -25,10 +25,11 @@ NonNegativeInt = Annotated[int, Meta(ge=0, description="a whole number, 0 or mor
 NonNegativeFloat = Annotated[float, Meta(ge=0, description="a number, 0 or more")]
 Share = Annotated[float, Meta(ge=0, le=1, description="a number from 0 to 1")]
 Port = Annotated[int, Meta(ge=0, le=65535, description="a port, 0 to 65535")]
+NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z"
 Name = Annotated[
     str,
     Meta(
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z",
+        pattern=NAME_PATTERN,
         description="a name (letters, digits, `.`, `_` and `-`, at most 64, the first a letter or digit)",
     ),
 ]

@@ -80,7 +80,7 @@ def test_a_package_that_is_not_installed(
     complaints: Complaints, monkeypatch: pytest.MonkeyPatch, key: str, package: str, extra: str, place: str
 ) -> None:
     monkeypatch.setitem(sys.modules, package, None)  # what Python itself takes for not importable
-    says = f"needs a package that is not installed: pip install 'asbru[{extra}]'"
+    says = f"needs a package that is not installed: pip install 'asbru[{extra}]', or make run EXTRAS={extra} in a clone"
     assert complaints(BEDROCK % key) == {f"providers.bedrock.keys[0].{place}": says}
 
 

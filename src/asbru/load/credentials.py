@@ -79,4 +79,5 @@ def _check_extra(extra: str, path: Path, note: Note) -> None:
     package = _EXTRAS[extra]
     top = package.partition(".")[0]
     if find_spec(top) is None or find_spec(package) is None:
-        note(path, f"needs a package that is not installed: pip install 'asbru[{extra}]'")
+        remedy = f"pip install 'asbru[{extra}]', or make run EXTRAS={extra} in a clone"
+        note(path, f"needs a package that is not installed: {remedy}")
