@@ -94,6 +94,8 @@ class Server(Section, frozen=True):
     """Client connections at a time."""
     drain_s: NonNegativeFloat = 60.0
     """After SIGTERM, running exchanges may take this long to finish."""
+    drain_delay_s: NonNegativeFloat = 0.0
+    """So long after SIGTERM new connections are still served, while ``/health/ready`` says 503; then it drains."""
     limits: Limits = Limits()
     """How much a request's body may hold, by count."""
     cors: Cors = Cors()

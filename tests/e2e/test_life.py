@@ -101,3 +101,47 @@ def test_second_signal_ends_at_once(sandbox: Server, tmp_path: Path) -> None:
                 gateway.process.terminate()
         gateway.ends_with = 1
         assert gateway.process.wait(SOON_S) == 1
+
+
+def test_new_connections_are_served_while_balancers_lag(sandbox: Server, tmp_path: Path) -> None:
+    """After SIGTERM readiness says 503 and everything is served on new connections, each for one request."""
+    settings = config(sandbox, server={"drain_delay_s": 3600})
+    with Gateway(tmp_path, settings) as gateway:
+        gateway.ends_with = 1
+        with httpx2.Client(base_url=gateway.url) as open_before, httpx2.Client(base_url=gateway.url) as opened_late:
+            assert open_before.get("/health/ready").status_code == 200
+            gateway.process.terminate()
+            until(gateway, "leaving: requests are served for another 3600 s")
+            for client in (open_before, opened_late):
+                ready = client.get("/health/ready")
+                assert (ready.status_code, ready.json()) == (503, {"status": "draining"})
+                assert ready.headers["connection"] == "close"
+                assert client.get("/health/live").status_code == 200
+        with connect(gateway.url) as late:
+            message = late.messages.create(model=MODEL, max_tokens=5, messages=[user("Not too late")])
+            assert message.role == "assistant"
+        gateway.process.terminate()
+        until(gateway, "a second signal: ending at once")
+        assert gateway.process.wait(SOON_S) == 1
+
+
+def test_the_drain_follows_its_delay(sandbox: Server, tmp_path: Path) -> None:
+    """A stream that runs when the delay is over has all of `drain_s`; then the process ends cleanly."""
+    settings = config(sandbox, server={"drain_delay_s": 0.2})
+    model = f"{MODEL}:chunks=40,delay_ms=20"
+    with Gateway(tmp_path, settings) as gateway, connect(gateway.url) as client:
+        with client.messages.stream(model=model, max_tokens=500, messages=[user("Cross")]) as stream:
+            next(stream.text_stream)
+            gateway.process.terminate()
+            until(gateway, "draining: 1 exchanges")
+            with connect(gateway.url) as late, pytest.raises(APIConnectionError):
+                late.messages.create(model=MODEL, max_tokens=5, messages=[user("Too late")])
+            assert stream.get_final_message().stop_reason == "end_turn"
+        assert gateway.process.wait(SOON_S) == 0
+
+
+def test_an_interrupt_does_not_wait(sandbox: Server, tmp_path: Path) -> None:
+    """Ctrl-C comes from a terminal, not from a balancer's supervisor."""
+    with Gateway(tmp_path, config(sandbox, server={"drain_delay_s": 3600})) as gateway:
+        gateway.process.send_signal(signal.SIGINT)
+        assert gateway.process.wait(SOON_S) == 0

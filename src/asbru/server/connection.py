@@ -255,7 +255,7 @@ class Connection(asyncio.Protocol):
         self.body_left = None
         self.phase = RUNNING
         self.deadline = inf
-        if self.shared.draining:
+        if self.shared.leaving:
             exchange.keep_alive = False
         if self.shared.cors is not None:
             exchange.cors = self.shared.cors.headers(exchange.head.headers)

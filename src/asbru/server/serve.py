@@ -3,6 +3,9 @@
 uvicorn contributes its configuration and its way of making a connection object for each accepted socket. Its own main
 loop (which wakes up ten times a second), its signal handlers and its shutdown (which knows no drain) stay unused.
 
+Leaving, from SIGTERM on, for ``drain_delay_s``: everything is served as before, but readiness says that the process
+ends, and responses say ``connection: close``. Load balancers need that time to learn of it.
+
 Draining, from `drain` on: the sockets stop listening, idle connections are answered once more or close within a second,
 responses say ``connection: close``, and what was pipelined behind the running request is not begun.
 `stop` waits for what runs, at most ``drain_s``; then the remaining handlers are cancelled, which ends their streams
@@ -18,6 +21,7 @@ import logging
 import resource
 import signal
 from collections.abc import Callable
+from functools import partial
 
 import uvicorn
 
@@ -66,7 +70,7 @@ class Service:
     @property
     def draining(self) -> bool:
         """Whether it is on its way out, which readiness must say."""
-        return self._shared.draining
+        return self._shared.leaving
 
     @property
     def idle(self) -> bool:
@@ -86,7 +90,7 @@ class Service:
         """Take nothing new; returns at once."""
         if self._shared.draining:
             return
-        self._shared.draining = True
+        self._shared.leaving = self._shared.draining = True
         for listener in self._uvicorn.servers:
             listener.close()
         for connection in list(self._shared.connections):
@@ -94,14 +98,21 @@ class Service:
         self._drain_asked.set()
 
     async def stop(self) -> None:
-        """Drain and return when nothing is left, at most ``drain_s`` and the grace time later."""
-        self.drain()
+        """Drain and return when nothing is left, at most ``drain_s`` and the grace time later.
+
+        A process that is leaving serves on for ``drain_delay_s`` before that.
+        """
         try:
+            if self._shared.leaving and not self._shared.draining:
+                await asyncio.sleep(self._settings.drain_delay_s)
+                self._log_drain()
+            self.drain()
             await self._ended(self._settings.drain_s)
             for exchange in list(self._shared.running):
                 exchange.drain()
             await self._ended(GRACE_S)
         finally:
+            self.drain()  # where a second signal came before it
             if not self.idle:
                 log.warning(
                     "cut off: %d exchanges, %d connections", len(self._shared.running), len(self._shared.connections)
@@ -118,6 +129,7 @@ class Service:
     async def run(self, ready: Callable[[], None] = lambda: None) -> int:
         """Serve until SIGTERM or SIGINT, then drain; the exit code: 0, or 1 when a second signal cut the drain short.
 
+        Only SIGTERM, which comes from a supervisor, waits for ``drain_delay_s``: SIGINT comes from a terminal.
         SIGHUP calls ``on_reload``. ``ready`` is called once signals are heard: who is told earlier that this process
         serves may kill it by asking it to end.
         """
@@ -125,7 +137,10 @@ class Service:
         self._shared.held.after_burst = self._trim_soon
         _raise_file_limit(2 * self._settings.max_connections + SPARE_FILES)
         loop = asyncio.get_running_loop()
-        handlers = {signal.SIGTERM: self._on_end_signal, signal.SIGINT: self._on_end_signal}
+        handlers: dict[int, Callable[[], None]] = {
+            signal.SIGTERM: partial(self._on_end_signal, self._settings.drain_delay_s),
+            signal.SIGINT: partial(self._on_end_signal, 0.0),
+        }
         if self._on_reload is not None:
             handlers[signal.SIGHUP] = self._on_reload
         for number, handler in handlers.items():
@@ -159,13 +174,20 @@ class Service:
         if self._trim is not None and not self._shared.held.total_bytes:
             asyncio.get_running_loop().run_in_executor(None, self._trim, KEPT_BYTES)
 
-    def _on_end_signal(self) -> None:
-        if self._shared.draining:
+    def _on_end_signal(self, delay_s: float) -> None:
+        if self._shared.leaving:
             log.warning("a second signal: ending at once")
             self._end_asked.set()
+        elif delay_s:
+            log.info("leaving: requests are served for another %g s", delay_s)
+            self._shared.leaving = True
+            self._drain_asked.set()
         else:
-            log.info("draining: %d exchanges have %g s", len(self._shared.running), self._settings.drain_s)
+            self._log_drain()
             self.drain()
+
+    def _log_drain(self) -> None:
+        log.info("draining: %d exchanges have %g s", len(self._shared.running), self._settings.drain_s)
 
     async def _ended(self, timeout_s: float) -> None:
         """Return when no exchange runs, or when the time is over."""

@@ -60,7 +60,7 @@ class Held:
 class Shared:
     """What all connections of one listener share."""
 
-    __slots__ = ("connections", "cors", "draining", "emptied", "held", "limits", "running")
+    __slots__ = ("connections", "cors", "draining", "emptied", "held", "leaving", "limits", "running")
 
     def __init__(self, limits: config.Server) -> None:
         self.limits = limits
@@ -69,6 +69,9 @@ class Shared:
         self.connections: set[Connection] = set()
         self.running: set[HttpExchange] = set()
         """Exchanges whose task has not ended; they may have outlived their connection."""
+        self.leaving = False
+        """Whether the process has been told to end: readiness says so, and responses close their connection."""
         self.draining = False
+        """Whether nothing new is taken any more."""
         self.emptied = asyncio.Event()
         """Set when the last connection is gone."""
