@@ -10,6 +10,8 @@ import msgspec
 from bench.processes import GATEWAY_CORES, BenchError, Server
 
 HERE = Path(__file__).resolve().parent
+HOSTILE_PORT = 9299
+"""Where the hostile upstream of the row "neighbour's p99" listens."""
 
 
 class Gateway(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
@@ -58,6 +60,7 @@ def fill(text: str, values: dict[str, str | int]) -> str:
 def server(gateway: Gateway, port: int, upstream_port: int, out: Path) -> Server:
     """The gateway's process, its configuration written, not yet started."""
     values: dict[str, str | int] = {"port": port, "upstream_port": upstream_port, "out": str(out)}
+    values["hostile_port"] = HOSTILE_PORT
     if gateway.config_file:
         template = Path(gateway.config_file)
         config = out / f"{gateway.name}{template.suffix}"

@@ -21,12 +21,12 @@ from pathlib import Path
 import msgspec
 import uvloop
 
-from bench import burst, config, report, stall
+from bench import burst, config, neighbour, report, stall
 from bench.bodies import REQUEST_HEADERS, RESPONSE_HEADERS, plain_answer, request_body
 from bench.clients import IdleStreams, Soak, request_bytes
 from bench.config import Gateway
 from bench.dialects import ANSWERS
-from bench.processes import LOAD_CORES, BenchError, Server, fetch, pinned, program, raise_file_limit
+from bench.processes import LOAD_CORES, BenchError, Server, fetch, pinned, program, preferred, raise_file_limit
 from bench.report import Idle, Results, Row, Run, Scenario
 from bench.upstream import EVENTS
 from bench.wrk import Wrk
@@ -256,6 +256,8 @@ def run(options: argparse.Namespace) -> int:
         return 1 if any(grew) else 0
     if options.stall:
         return stalls(options)
+    if options.neighbour:
+        return neighbours(options)
     results = Results()
     try:
         measure_all(options, gateways, results)
@@ -293,13 +295,8 @@ def measure_all(options: argparse.Namespace, gateways: list[Gateway], results: R
 
 def stalls(options: argparse.Namespace) -> int:
     """The longest stall under each attack, of Asbru alone: nginx reads no bodies."""
-    gateways = [
-        gateway
-        for gateway in config.load(options.config, options.gateway)
-        if options.gateway or "asbru" in gateway.name
-    ]
     found: list[stall.Stall] = []
-    with running(gateways, streamed=True) as field:
+    with running(asbrus(options), streamed=True) as field:
         fetch(UPSTREAM_PORT, "POST", "/bench/flat")
         for gateway, server in field.pairs():
             headers = {**headers_of(gateway), "connection": "close"}
@@ -309,6 +306,28 @@ def stalls(options: argparse.Namespace) -> int:
     print(layout(stall.table(found)))
     (OUT / "stalls.json").write_bytes(msgspec.json.format(msgspec.json.encode(found)))
     return 0
+
+
+def neighbours(options: argparse.Namespace) -> int:
+    """The p99 of small requests beside each attack, of Asbru alone; one gateway unless others are named."""
+    gateways = asbrus(options)
+    found: list[neighbour.Neighbour] = []
+    with preferred(), running(gateways if options.gateway else gateways[:1], streamed=False) as field:
+        for gateway, server in field.pairs():
+            small = request_bytes(gateway.path, headers_of(gateway), body_of(gateway, 1_000, stream=False))
+            repeats = min(options.repeats, 3)
+            found += neighbour.measure_neighbours(gateway.name, server, small, repeats, options.only, progress)
+    progress("")
+    layout = report.as_markdown if options.markdown else report.as_text
+    print(layout(neighbour.table(found)))
+    (OUT / "neighbours.json").write_bytes(msgspec.json.format(msgspec.json.encode(found)))
+    return 0
+
+
+def asbrus(options: argparse.Namespace) -> list[Gateway]:
+    """The gateways that are named, otherwise every Asbru."""
+    gateways = config.load(options.config, options.gateway)
+    return [gateway for gateway in gateways if options.gateway or "asbru" in gateway.name]
 
 
 def serve(gateways: list[Gateway], *, streamed: bool) -> int:
@@ -337,6 +356,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--markdown", action="store_true")
     parser.add_argument("--soak", type=float, default=0, metavar="SECONDS", help="mixed load; exit 1 when memory grows")
     parser.add_argument("--stall", action="store_true", help="only the longest stall under hostile bodies")
+    parser.add_argument("--neighbour", action="store_true", help="only the p99 of others beside each attack")
     parser.add_argument("--serve", metavar="NAME", help="only start this gateway and its upstream, for a profiler")
     parser.add_argument("--streamed", action="store_true", help="with --serve: the upstream that streams")
     options = parser.parse_args(arguments)
