@@ -2,8 +2,8 @@
 
     python -m bench.hostile GATEWAY_PORT UPSTREAM_PORT
 
-One process. It makes ready what it will send, says so in a line, and reads names of `ATTACKS` from its standard input, one a line: each begins that attack, an empty line ends it, and then the
-number of exchanges that were answered meanwhile is printed.
+One process. It makes ready what it will send, says so in a line, and reads names of `ATTACKS` from its standard input,
+one a line: each begins that attack, an empty line ends it, and then the number of exchanges that went well is printed.
 """
 
 from __future__ import annotations
@@ -101,14 +101,16 @@ async def _skip(reader: asyncio.StreamReader, size_bytes: int) -> None:
         size_bytes -= len(data)
 
 
-async def _skip_answer(reader: asyncio.StreamReader) -> None:
-    _, length = await read_head(reader)
+async def _skip_answer(reader: asyncio.StreamReader) -> bool:
+    """Read an answer to its end; whether it was a good one."""
+    status, length = await read_head(reader)
     if length is not None:
         await _skip(reader, length)
-        return
+        return status == 200
     while size := int(await reader.readuntil(b"\r\n"), 16):
         await _skip(reader, size + 2)
     await reader.readexactly(2)
+    return status == 200
 
 
 # Requests
@@ -167,8 +169,7 @@ def _ask(request: Callable[[], bytes]) -> Client:
         reader, writer = connection
         while True:
             writer.write(request())
-            await _skip_answer(reader)
-            hostile.done += 1
+            hostile.done += await _skip_answer(reader)
 
     return client
 
@@ -181,8 +182,7 @@ def _piecewise(size: int, pause_s: float, request: Callable[[], bytes]) -> Clien
             for start in range(0, len(data), size):
                 writer.write(data[start : start + size])
                 await asyncio.sleep(pause_s)
-            await _skip_answer(reader)
-            hostile.done += 1
+            hostile.done += await _skip_answer(reader)
 
     return client
 
@@ -210,8 +210,7 @@ async def _pipeline(hostile: Hostile, connection: Streams) -> None:
     while True:
         writer.write(_request() * 16)
         for _ in range(16):
-            await _skip_answer(reader)
-            hostile.done += 1
+            hostile.done += await _skip_answer(reader)
 
 
 # Answers of the hostile upstream

@@ -91,7 +91,9 @@ def _median(waits: list[Waits]) -> Waits:
 @contextlib.contextmanager
 def _hostile(port: int) -> Iterator[subprocess.Popen[str]]:
     command = pinned([sys.executable, "-m", "bench.hostile", str(port), str(HOSTILE_PORT)], LOAD_CORES)
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True) as process:
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
+    ) as process:
         try:
             assert process.stdout is not None
             process.stdout.readline()
@@ -116,6 +118,8 @@ class Client:
         self._due: deque[tuple[float, int]] = deque()
         self._wall_ms: list[float] = []
         self._cpu_ms: list[float] = []
+        self._wanted = 0
+        self._done = asyncio.Event()
 
     async def run(self) -> tuple[Waits, int]:
         """The round's p99, and how many were not answered."""
@@ -132,15 +136,19 @@ class Client:
             await asyncio.sleep(due - monotonic())
             self._due.append((due, self._server.cpu_ns()))
             self.send()
-        ended = monotonic()
-        while len(self._wall_ms) < count and monotonic() < ended + LATE_S:
-            await asyncio.sleep(0.01)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._all_answered(count), LATE_S)
         for connection in connections:
             connection.close()
         missing = count - len(self._wall_ms)
         self._wall_ms += [LATE_S * 1000] * missing
         self._cpu_ms += [LATE_S * 1000] * missing
         return Waits(_p99(self._wall_ms), _p99(self._cpu_ms)), missing
+
+    async def _all_answered(self, count: int) -> None:
+        self._wanted = count
+        if len(self._wall_ms) < count:
+            await self._done.wait()
 
     def send(self) -> None:
         while self._due and self._free:
@@ -151,6 +159,8 @@ class Client:
         self._cpu_ms.append((self._server.cpu_ns() - cpu_ns) / 1e6)
         self._free.append(connection)
         self.send()
+        if len(self._wall_ms) == self._wanted:
+            self._done.set()
 
 
 class _Connection(asyncio.Protocol):

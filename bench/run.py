@@ -26,7 +26,7 @@ from bench.bodies import REQUEST_HEADERS, RESPONSE_HEADERS, plain_answer, reques
 from bench.clients import IdleStreams, Soak, request_bytes
 from bench.config import Gateway
 from bench.dialects import ANSWERS
-from bench.processes import LOAD_CORES, BenchError, Server, fetch, pinned, program, preferred, raise_file_limit
+from bench.processes import LOAD_CORES, BenchError, Server, fetch, pinned, preferred, program, raise_file_limit
 from bench.report import Idle, Results, Row, Run, Scenario
 from bench.upstream import EVENTS
 from bench.wrk import Wrk

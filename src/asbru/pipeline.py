@@ -137,7 +137,8 @@ async def ask(call: Call, match: Match) -> Answer | None:
 
 async def names_file(call: Call, body: bytes) -> bool:
     """Whether a request reads a file; the few in which it needs a closer look get it off the loop."""
-    return file_refs.may_name(body) and await call.gateway.workers.run(len(body), file_refs.names, body)
+    run = call.gateway.workers.run
+    return await run(len(body), file_refs.may_name, body) and await run(len(body), file_refs.names, body)
 
 
 def counts(call: Call, target: Target) -> bool:

@@ -111,3 +111,11 @@ def test_the_fast_path_lets_nothing_through(unit: bytes, size: int) -> None:
         except BoundError as error:
             fast = str(error)
         assert fast == plain
+
+
+@pytest.mark.parametrize("at", [0, 65_530, 65_535, 65_536, 131_070, 199_993])
+def test_a_large_body_is_searched_in_pieces(at: int) -> None:
+    body = bytes(at) + b'"needle"' + bytes(200_001 - at - 8)
+    assert bounds.contains(body, b'"needle"')
+    assert not bounds.contains(body, b'"needles"')
+    assert bounds.contains(b'a"needle"', b'"needle"') and not bounds.contains(b"", b"x")

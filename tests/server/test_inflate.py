@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import random
 import tracemalloc
 
 import pytest
@@ -64,3 +65,11 @@ def test_a_bomb_takes_no_more_memory_than_the_limit() -> None:
         assert tracemalloc.get_traced_memory()[1] < 1_000_000
     finally:
         tracemalloc.stop()
+
+
+def test_a_large_body_is_inflated_in_steps() -> None:
+    body = random.Random(1).randbytes(400_000) + bytes(3_000_000)
+    packed = gzip.compress(body[:700_000]) + gzip.compress(body[700_000:])
+    assert gunzip(packed, len(body)) == body
+    assert refused(packed, len(body) - 1) == "too_large"
+    assert refused(packed[:300_000], len(body)) == "invalid_request"

@@ -49,11 +49,24 @@ def check(body: bytes, limits: Limits, *, batch: bool = False) -> None:
     """
     # fast path: 1 ns a byte instead of 6 for an agent's body, none below half a megabyte, measured with timeit
     if len(body) <= 2 * limits.max_escapes and (
-        len(body) <= min(_SHORT_BYTES, limits.max_values)
-        or len(body.translate(None, _NO_VALUE)) <= min(_FEW_VALUES, limits.max_values)
+        len(body) <= min(_SHORT_BYTES, limits.max_values) or _most_values(body) <= min(_FEW_VALUES, limits.max_values)
     ):
         return
     count(body, limits, batch=batch)
+
+
+def _most_values(body: bytes) -> int:
+    """The values that a body holds at most: all of its commas and brackets, in pieces."""
+    pieces = (body[start : start + _PIECE_BYTES] for start in range(0, len(body), _PIECE_BYTES))
+    return sum(len(piece.translate(None, _NO_VALUE)) for piece in pieces)
+
+
+def contains(body: bytes, needle: bytes) -> bool:
+    """``needle in body``, in pieces, so that a thread which searches a large body lets others run."""
+    if len(body) <= LARGE_BYTES:
+        return needle in body
+    beyond = _PIECE_BYTES + len(needle) - 1
+    return any(body.find(needle, start, start + beyond) >= 0 for start in range(0, len(body), _PIECE_BYTES))
 
 
 def count(body: bytes, limits: Limits, *, batch: bool = False) -> None:

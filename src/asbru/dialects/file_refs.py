@@ -13,6 +13,8 @@ import re
 
 import msgspec
 
+from asbru.dialects.bounds import contains
+
 _NAME = b"file_id"
 _escaped = re.compile(rb'"%b"' % b"".join(rb"(?:%c|\\u00(?i:%02x))" % (byte, byte) for byte in _NAME)).search
 _tokens = re.compile(rb'("(?:[^"\\]++|\\.)*+")\s*(:?)|[{}\[\]]', re.DOTALL).finditer
@@ -24,7 +26,7 @@ _OUTPUT = b"_output"
 
 def may_name(body: bytes) -> bool:
     """Whether a member may have that name, at the cost of a search."""
-    return b'"file_id"' in body or (b"\\u00" in body and _escaped(body) is not None)
+    return contains(body, b'"file_id"') or (contains(body, b"\\u00") and _escaped(body) is not None)
 
 
 def names(body: bytes) -> bool:

@@ -15,6 +15,7 @@ import msgspec
 
 from asbru.dialects import json_text, splice
 from asbru.dialects.blobs import PREFIX, is_sealed
+from asbru.dialects.bounds import contains
 
 _MARK = PREFIX.encode("ascii")
 
@@ -24,7 +25,7 @@ def without_sealed(body: bytes) -> bytes:
 
     Raises `splice.SpliceError` when the messages are not a list of objects.
     """
-    if _MARK not in body:
+    if not contains(body, _MARK):
         return body
     members = splice.split(body)
     span = members.spans.get("messages")

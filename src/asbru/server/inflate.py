@@ -13,6 +13,8 @@ from asbru.errors import GatewayError
 
 _GZIP_WBITS = 31  # gzip framing, 32 KiB window
 MAX_MEMBERS = 64
+_STEP_BYTES = 262_144
+"""What goes in and comes out at a time: other threads run between two steps."""
 
 
 def gunzip(data: bytes, limit_bytes: int) -> bytes:
@@ -22,23 +24,31 @@ def gunzip(data: bytes, limit_bytes: int) -> bytes:
     """
     pieces: list[bytes] = []
     left_bytes = limit_bytes
-    for _ in range(MAX_MEMBERS):
-        member = zlib.decompressobj(_GZIP_WBITS)
-        try:
-            # One byte more than may come, to tell "exactly the limit" from "more".
-            piece = member.decompress(data, left_bytes + 1)
-        except zlib.error:
-            raise broken() from None
-        left_bytes -= len(piece)
-        if left_bytes < 0:
-            raise GatewayError("too_large", f"The request body is larger than {limit_bytes} bytes once it is inflated")
-        if not member.eof:
-            raise broken()
-        pieces.append(piece)
-        data = member.unused_data
-        if not data:
-            return b"".join(pieces)
-    raise GatewayError("invalid_request", f"The gzip body has more than {MAX_MEMBERS} members")
+    members = 0
+    member: zlib._Decompress | None = None
+    for start in range(0, len(data), _STEP_BYTES):
+        rest, more = data[start : start + _STEP_BYTES], False
+        while rest or more:
+            if member is None or (member.eof and rest):
+                members += 1
+                if members > MAX_MEMBERS:
+                    raise GatewayError("invalid_request", f"The gzip body has more than {MAX_MEMBERS} members")
+                member = zlib.decompressobj(_GZIP_WBITS)
+            try:
+                piece = member.decompress(rest, _STEP_BYTES)
+            except zlib.error:
+                raise broken() from None
+            left_bytes -= len(piece)
+            if left_bytes < 0:
+                raise GatewayError(
+                    "too_large", f"The request body is larger than {limit_bytes} bytes once it is inflated"
+                )
+            pieces.append(piece)
+            rest = member.unused_data if member.eof else member.unconsumed_tail
+            more = len(piece) == _STEP_BYTES and not member.eof
+    if member is None or not member.eof:
+        raise broken()
+    return b"".join(pieces)
 
 
 def broken() -> GatewayError:
