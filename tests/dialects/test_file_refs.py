@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from asbru.dialects.file_refs import may_name, names
@@ -95,6 +95,8 @@ def walked(value: Any) -> bool:
 
 
 @given(JSON, st.booleans())
+@example([{"input": None}, {"file_id": "file_1"}], False)
+@example([{"input": "x"}, {"file_id": "file_1"}], False)
 def test_it_is_what_a_walk_over_the_decoded_body_finds(value: Any, ascii: bool) -> None:
     body = json.dumps({"x": value}, ensure_ascii=ascii).encode("utf-8", "surrogatepass")
     assert reads(body) == walked({"x": value})

@@ -54,6 +54,7 @@ def names(body: bytes) -> bool:
             if opaque_from == len(objects):
                 opaque_from = 0
             closed = objects.pop()
+            member = ""  # what follows is no value of the last member in there
             if closed is not None and closed.names_file and not closed.is_output:
                 return True
     return any(each is not None and each.names_file for each in objects)  # cut off: not to be trusted
