@@ -256,3 +256,11 @@ def test_known_provider_from_the_environment(tmp_path: Path) -> None:
         assert "provider anthropic: anthropic, https://api.anthropic.com" in said
         assert "env.ANTHROPIC_API_KEY" in said and "sk-ant" not in said
         assert httpx2.get(f"{server.url}/health/ready").json() == {"status": "ok"}
+
+
+def test_the_readme_shows_what_a_start_prints(tmp_path: Path) -> None:
+    readme = (Path(__file__).parent.parent.parent / "README.md").read_text("utf-8")
+    shown = readme.split("```\nasbru listens on ", 1)[1].split("\n```", 1)[0].splitlines()
+    with Server(tmp_path, "serve", "--sandbox", "--port", "0") as server:
+        printed = [server.url, *server.rest_of_start()]
+    assert [line.strip() for line in shown] == [line.replace(str(server.port), "8080") for line in printed]
