@@ -40,6 +40,7 @@ def outgoing(
         forwarded = call.head.forwarded_to_any
     if upstream.request_rules is not None:
         forwarded = call.head.forwarded_by(upstream.request_rules, forwarded)
+    forwarded = call.gateway.auth.without_master_key(forwarded)
     if translation is not None:
         forwarded = translation.headers + forwarded
     length = len(body) if isinstance(body, bytes) else -1 if body is None else request.length

@@ -445,3 +445,14 @@ def test_a_key_of_no_form_is_used_anywhere() -> None:
                 assert a.seen[0].key == "my-own"
 
     run(main())
+
+
+def test_the_master_key_reaches_no_provider_in_any_header() -> None:
+    async def main() -> None:
+        async with Upstream(answers()) as a, serving(guarded(a)) as gateway:
+            headers = {"x_bf_vk": GOOD, "x_note": f"key {MASTER}!", "x_bf_eh_note": MASTER, "x_other": "stays"}
+            assert (await ask(gateway, asked(), **headers)).status == 200
+        assert MASTER.encode() not in a.seen[0].head
+        assert a.seen[0].values(b"x-other") == [b"stays"]
+
+    run(main())

@@ -92,18 +92,20 @@ ANONYMOUS = Principal("anonymous", "anonymous")
 class Authenticator:
     """Everything that identifying needs, compiled from the configuration; raises `ValueError` for what cannot work."""
 
-    __slots__ = ("_allow_direct", "_clean", "_keys", "_master", "_required", "_wrapped")
+    __slots__ = ("_allow_direct", "_clean", "_keys", "_master", "_master_value", "_required", "_wrapped")
 
     def __init__(self, config: Config) -> None:
         auth = config.auth
         self._required = bool(config.virtual_keys or auth.master_key) if auth.required is None else auth.required
         self._allow_direct = auth.allow_direct_keys
         self._master: bytes | None = None
+        self._master_value: bytes | None = None
         if auth.master_key is not None:
             master = auth.master_key.reveal()
             if master.lower().startswith(VIRTUAL_KEY_PREFIX):
                 raise ValueError(f"auth.master_key: must not begin with {VIRTUAL_KEY_PREFIX}, as virtual keys do")
             self._master = bytes.fromhex(digest(master))
+            self._master_value = master.encode()
         self._keys: dict[bytes, Principal] = {}
         for index, configured in enumerate(config.virtual_keys):
             where = f"virtual_keys[{index}]"
@@ -124,6 +126,13 @@ class Authenticator:
     def required(self) -> bool:
         """Whether a request without a credential is refused."""
         return self._required
+
+    def without_master_key(self, lines: bytes) -> bytes:
+        """Header lines for a provider without those that hold the master key, whatever header it was put into."""
+        value = self._master_value
+        if value is None or value not in lines:
+            return lines
+        return b"".join(line for line in lines.splitlines(keepends=True) if value not in line)
 
     def identify(self, headers: Sequence[tuple[bytes, bytes]], now_unix_s: float) -> Principal:
         """The principal of a request; header names are lower case.
